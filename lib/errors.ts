@@ -12,6 +12,8 @@ export interface ErrorPlace {
   readonly line?: number | undefined;
   /** Column of the word's first character, from 1. */
   readonly column?: number | undefined;
+  /** Offset in a binary file, in bytes from its beginning. */
+  readonly offsetBytes?: number | undefined;
   /** The word that was refused, as written. */
   readonly word?: string | undefined;
   /** What would have been accepted in its place. */
@@ -43,7 +45,8 @@ export class ConfigurationError extends Error {
 
 function describe(message: string, place: ErrorPlace): string {
   const position = [place.file, place.line, place.column].filter((part) => part !== undefined).join(':');
+  const offset = place.offsetBytes === undefined ? '' : ` at byte ${place.offsetBytes}`;
   const word = place.word === undefined ? '' : ` ('${place.word}')`;
   const expected = place.expected === undefined ? '' : `; expected ${place.expected}`;
-  return `${position === '' ? '' : `${position}: `}${message}${word}${expected}`;
+  return `${position === '' ? '' : `${position}: `}${message}${offset}${word}${expected}`;
 }
