@@ -225,6 +225,31 @@ export function rewrapPacket(
   return wrapped;
 }
 
+/** Locally administered, so that nobody takes them for a real device's. */
+const NOBODYS_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x02);
+const OUR_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x01);
+
+/**
+ * Cold. An Ethernet frame around an IP packet that has no link header of its own; ethertype by its first nibble.
+ *
+ * Several interfaces in one file are better written as Ethernet than as raw IP: libpcap 1.10 refuses a pcapng
+ * file in which more than one interface has link type RAW ("an interface has a type 101 different ...").
+ */
+export function wrapInEthernet(
+  packet: Uint8Array,
+  destinationMac: Uint8Array = NOBODYS_MAC,
+  sourceMac: Uint8Array = OUR_MAC,
+): Uint8Array {
+  const frame = new Uint8Array(ETHERNET_BYTES + packet.length);
+  const etherType = packet[0] >> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  frame.set(destinationMac.subarray(0, MAC_BYTES));
+  frame.set(sourceMac.subarray(0, MAC_BYTES), MAC_BYTES);
+  frame[12] = etherType >> 8;
+  frame[13] = etherType & 0xff;
+  frame.set(packet, ETHERNET_BYTES);
+  return frame;
+}
+
 /** Names of what else is met on a link, by ethertype. */
 const ETHERTYPE_NAMES = new Map([
   [0x0806, 'ARP'],
