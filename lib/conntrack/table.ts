@@ -1,0 +1,175 @@
+/**
+ * The connection table of one family: entries on per-bucket lists, found by key, reaped when met expired. Hot.
+ *
+ * Invariants: a tuple is linked iff its entry is CONFIRMED; both tuples of an entry enter and leave together (one
+ * node only when they are equal); a chain's nodes all belong to its bucket; free + live = capacity. An expired
+ * entry is never returned. `unlink` of one entry may take two nodes out of the chain that a walk is in, so walks
+ * fetch their next node past the partner first.
+ */
+import { Chains } from '../memory/chains.js';
+import {
+  Direction,
+  Entries,
+  type EntryId,
+  NIL,
+  Status,
+  TUPLE_NEXT,
+  TUPLE_PREV,
+  type TupleId,
+} from './entries.js';
+import { hashKey4, hashKey6 } from './tuples.js';
+
+/** Why an entry left the table. Names for events in `events.ts`. */
+export const DestroyReason = {
+  TIMEOUT: 0,
+  DELETED: 1,
+  FLUSHED: 2,
+  EARLY_DROP: 3,
+  REOPENED: 4,
+  RST: 5,
+  ADDRESS_GONE: 6,
+  NAT_EVICTED: 7,
+  REPLACED: 8,
+  RULE_CHANGED: 9,
+  INACTIVE: 10,
+  /** Never confirmed: the packet that began it was dropped. Observers see it, listeners of events do not. */
+  DISCARDED: 11,
+} as const;
+export type DestroyReason = (typeof DestroyReason)[keyof typeof DestroyReason];
+
+/**
+ * Told before an entry's record is given back; it may read the entry, and must not touch the table. An entry that
+ * was never confirmed comes with the reason DISCARDED.
+ */
+export type DestroyObserver = (table: ConntrackTable, entry: EntryId, reason: DestroyReason) => void;
+
+export class ConntrackTable {
+  readonly version: number;
+  readonly entries: Entries;
+  readonly chains: Chains;
+  readonly #seed: number;
+  /** Entries reaped because a lookup met them. */
+  reapedOnLookup = 0;
+  #observers: readonly DestroyObserver[] = [];
+
+  /** `bucketCount` is rounded up to a power of two. `seed` is the hash secret. */
+  constructor(version: number, capacity: number, bucketCount: number, seed: number) {
+    this.version = version;
+    this.entries = new Entries(version, capacity);
+    const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, bucketCount)));
+    this.chains = new Chains(this.entries.words, buckets, TUPLE_NEXT, TUPLE_PREV);
+    this.#seed = seed | 0;
+  }
+
+  /** Adds an observer of destroyed entries. */
+  observe(observer: DestroyObserver): void {
+    this.#observers = [...this.#observers, observer];
+  }
+
+  /** Records taken: confirmed entries and those not confirmed yet. */
+  get live(): number {
+    return this.entries.slots.live;
+  }
+
+  hashKey(key: Int32Array): number {
+    return this.version === 4 ? hashKey4(key, this.#seed) : hashKey6(key, this.#seed);
+  }
+
+  /** Tuple whose key is `key`, or NIL. Entries met expired at `now` are reaped on the way. */
+  find(key: Int32Array, now: number): TupleId {
+    return this.findHashed(key, this.hashKey(key), now);
+  }
+
+  /** The same for a hash already computed. */
+  findHashed(key: Int32Array, hash: number, now: number): TupleId {
+    const chains = this.chains;
+    const entries = this.entries;
+    let node = chains.head(chains.bucketOf(hash)) as TupleId;
+    while (node !== NIL) {
+      const entry = entries.entryOf(node);
+      if (entries.hasExpired(entry, now) === 1) {
+        node = this.#nextPastEntry(node, entry);
+        this.reapedOnLookup++;
+        this.destroy(entry, DestroyReason.TIMEOUT);
+        continue;
+      }
+      if (entries.hash(node) === hash && entries.matchesKey(node, key) === 1) return node;
+      node = chains.next(node) as TupleId;
+    }
+    return NIL as TupleId;
+  }
+
+  /** Node after `node` that is not of `entry`. */
+  #nextPastEntry(node: TupleId, entry: EntryId): TupleId {
+    let next = this.chains.next(node) as TupleId;
+    if (next !== NIL && this.entries.entryOf(next) === entry) next = this.chains.next(next) as TupleId;
+    return next;
+  }
+
+  /** A new record, unconfirmed, or NIL when the store is full. */
+  take(): EntryId {
+    return this.entries.take();
+  }
+
+  /** Sets the key of one direction, hashed. The entry must be unconfirmed. */
+  setKey(entry: EntryId, direction: Direction, key: Int32Array): void {
+    this.entries.setKey(entry, direction, key, this.hashKey(key));
+  }
+
+  /** Links both tuples and marks the entry CONFIRMED. */
+  link(entry: EntryId): void {
+    const entries = this.entries;
+    const original = entries.tuple(entry, Direction.ORIGINAL);
+    const reply = entries.tuple(entry, Direction.REPLY);
+    this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
+    if (this.#isSelfConnected(entry) === 0) {
+      this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
+    }
+    entries.setStatus(entry, Status.CONFIRMED);
+  }
+
+  /** Unlinks a confirmed entry, tells the observers, gives the record back. */
+  destroy(entry: EntryId, reason: DestroyReason): void {
+    const entries = this.entries;
+    const original = entries.tuple(entry, Direction.ORIGINAL);
+    this.chains.unlink(this.chains.bucketOf(entries.hash(original)), original);
+    if (this.#isSelfConnected(entry) === 0) {
+      const reply = entries.tuple(entry, Direction.REPLY);
+      this.chains.unlink(this.chains.bucketOf(entries.hash(reply)), reply);
+    }
+    this.#release(entry, reason);
+  }
+
+  /** Gives back a record that was never confirmed. */
+  discard(entry: EntryId): void {
+    this.#release(entry, DestroyReason.DISCARDED);
+  }
+
+  #release(entry: EntryId, reason: DestroyReason): void {
+    this.entries.setStatus(entry, Status.DYING);
+    for (let i = 0; i < this.#observers.length; i++) {
+      (this.#observers[i] as DestroyObserver)(this, entry, reason);
+    }
+    this.entries.clearStatus(entry, Status.CONFIRMED);
+    this.entries.give(entry);
+  }
+
+  /** 1 when both directions have one key (source = destination): the entry then has one node. */
+  #isSelfConnected(entry: EntryId): 0 | 1 {
+    const entries = this.entries;
+    const original = entries.tuple(entry, Direction.ORIGINAL);
+    const reply = entries.tuple(entry, Direction.REPLY);
+    if (entries.hash(original) !== entries.hash(reply) || entries.ports(original) !== entries.ports(reply))
+      return 0;
+    for (let i = 0; i < 4; i++) {
+      if (
+        entries.sourceWord(entry, Direction.ORIGINAL, i) !== entries.sourceWord(entry, Direction.REPLY, i) ||
+        entries.destinationWord(entry, Direction.ORIGINAL, i) !==
+          entries.destinationWord(entry, Direction.REPLY, i)
+      ) {
+        return 0;
+      }
+    }
+    return 1;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Intrusive doubly linked lists in buckets: the nodes live in somebody else's words array, at two fixed offsets.
+ * Hot.
+ *
+ * Heads are stored inverted, so that a fresh (all zero) array means "all empty" and an idle table touches no
+ * pages. Invariants: chains are acyclic; `prev` of a node is the node whose `next` it is, NIL for the first;
+ * a node is in at most one chain.
+ */
+const NIL = -1;
+
+export class Chains {
+  /** A power of two. */
+  readonly bucketCount: number;
+  readonly #mask: number;
+  readonly #heads: Int32Array;
+  readonly #words: Int32Array;
+  readonly #nextAt: number;
+  readonly #prevAt: number;
+
+  /** Nodes are offsets into `words`; `words[node + nextAt]` and `words[node + prevAt]` are theirs for the links. */
+  constructor(words: Int32Array, bucketCount: number, nextAt: number, prevAt: number) {
+    if (bucketCount < 1 || (bucketCount & (bucketCount - 1)) !== 0) {
+      throw new RangeError(`bucket count ${bucketCount} is not a power of two`);
+    }
+    this.bucketCount = bucketCount;
+    this.#mask = bucketCount - 1;
+    this.#heads = new Int32Array(bucketCount);
+    this.#words = words;
+    this.#nextAt = nextAt;
+    this.#prevAt = prevAt;
+  }
+
+  bucketOf(hash: number): number {
+    return hash & this.#mask;
+  }
+
+  /** First node of a bucket's chain, or NIL (-1). */
+  head(bucket: number): number {
+    return ~(this.#heads[bucket] as number);
+  }
+
+  /** Next node of the chain, or NIL. */
+  next(node: number): number {
+    return this.#words[node + this.#nextAt] as number;
+  }
+
+  /** Previous node of the chain, or NIL. */
+  prev(node: number): number {
+    return this.#words[node + this.#prevAt] as number;
+  }
+
+  /** Puts a node in front of the bucket's chain. */
+  link(bucket: number, node: number): void {
+    const words = this.#words;
+    const first = ~(this.#heads[bucket] as number);
+    words[node + this.#nextAt] = first;
+    words[node + this.#prevAt] = NIL;
+    if (first !== NIL) words[first + this.#prevAt] = node;
+    this.#heads[bucket] = ~node;
+  }
+
+  /** Takes a linked node out of the bucket's chain. */
+  unlink(bucket: number, node: number): void {
+    const words = this.#words;
+    const next = words[node + this.#nextAt] as number;
+    const prev = words[node + this.#prevAt] as number;
+    if (prev === NIL) this.#heads[bucket] = ~next;
+    else words[prev + this.#nextAt] = next;
+    if (next !== NIL) words[next + this.#prevAt] = prev;
+  }
+
+  /** Empties every chain; the nodes' links are left as they are. */
+  reset(): void {
+    this.#heads.fill(0);
+  }
+}
