@@ -19,7 +19,7 @@ export class Chains {
 
   /** Nodes are offsets into `words`; `words[node + nextAt]` and `words[node + prevAt]` are theirs for the links. */
   constructor(words: Int32Array, bucketCount: number, nextAt: number, prevAt: number) {
-    if (bucketCount < 1 || (bucketCount & (bucketCount - 1)) !== 0) {
+    if (!Number.isInteger(bucketCount) || bucketCount < 1 || (bucketCount & (bucketCount - 1)) !== 0) {
       throw new RangeError(`bucket count ${bucketCount} is not a power of two`);
     }
     this.bucketCount = bucketCount;
