@@ -47,6 +47,11 @@ export interface Host {
   redirectAddress(version: number, inInterface: number, into: Int32Array): 0 | 1;
   /** Kind of the address in `words[at..at+3]`; with `limitInterface` > 0 only as seen on that interface. */
   addressType(version: number, words: Int32Array, at: number, limitInterface: number): AddressType;
+  /**
+   * Routes a locally sent packet again after OUTPUT changed its mark, TOS or destination, and sets its outgoing
+   * interface. A host without routes may do nothing.
+   */
+  reroute(packet: ReroutedPacket): void;
   /** Sends an answer to a packet that REJECT refuses at `hook`. `icmp` is type << 8 | code, or {@link REJECT_WITH_RESET}. */
   reject(packet: RejectedPacket, hook: number, icmp: number): void;
 }
@@ -57,6 +62,14 @@ export interface RejectedPacket {
   readonly start: number;
   readonly end: number;
   readonly version: number;
+}
+
+/** The part of a packet view that {@link Host.reroute} reads and writes. */
+export interface ReroutedPacket {
+  readonly version: number;
+  readonly addresses: Int32Array;
+  readonly mark: number;
+  outInterface: number;
 }
 
 /** A host with fixed interfaces and addresses, that sends nothing. */
@@ -112,6 +125,8 @@ export class StaticHost implements Host {
     }
     return AddressType.UNICAST;
   }
+
+  reroute(): void {}
 
   reject(): void {}
 }

@@ -106,6 +106,47 @@ export class ConntrackTable {
     return next;
   }
 
+  /** Evicts the bucket's entries that are not ASSURED, and reaps its expired ones; returns how many were evicted. */
+  evictUnassured(bucket: number, now: number): number {
+    const entries = this.entries;
+    let evicted = 0;
+    let node = this.chains.head(bucket) as TupleId;
+    while (node !== NIL) {
+      const entry = entries.entryOf(node);
+      const next = this.#nextPastEntry(node, entry);
+      if (entries.hasExpired(entry, now) === 1) {
+        this.destroy(entry, DestroyReason.TIMEOUT);
+      } else if ((entries.status(entry) & Status.ASSURED) === 0) {
+        this.destroy(entry, DestroyReason.EARLY_DROP);
+        evicted++;
+      }
+      node = next;
+    }
+    return evicted;
+  }
+
+  /**
+   * Reaps the expired entries among the records in `[fromSlot, toSlot)`; writes to `into` how many it examined (word
+   * 0) and reaped (word 1). Entries are met once each, whatever their tuples.
+   */
+  sweep(fromSlot: number, toSlot: number, now: number, into: Int32Array): void {
+    const entries = this.entries;
+    const end = Math.min(toSlot, entries.slots.highWater);
+    let examined = 0;
+    let reaped = 0;
+    for (let slot = fromSlot; slot < end; slot++) {
+      const entry = entries.entryOfSlot(slot);
+      if ((entries.status(entry) & Status.CONFIRMED) === 0) continue;
+      examined++;
+      if (entries.hasExpired(entry, now) === 1) {
+        this.destroy(entry, DestroyReason.TIMEOUT);
+        reaped++;
+      }
+    }
+    into[0] = examined;
+    into[1] = reaped;
+  }
+
   /** A new record, unconfirmed, or NIL when the store is full. */
   take(): EntryId {
     return this.entries.take();

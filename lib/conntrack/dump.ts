@@ -1,0 +1,48 @@
+/**
+ * The flow table as `conntrack -L` prints it (conntrack-tools 1.4). Cold.
+ */
+import type { Connection, Counts, Tuple } from './connection.js';
+
+/** `plain` as `conntrack -L`, `extended` as `conntrack -L -o extended`. */
+export type DumpForm = 'plain' | 'extended';
+
+/** One connection as a line, without line end. */
+export function formatConnection(connection: Connection, form: DumpForm = 'plain'): string {
+  const { family, protocolName, protocol, state } = connection;
+  const words: string[] = [];
+  const name = /^\d+$/.test(protocolName) ? 'unknown' : protocolName;
+  if (form === 'extended') words.push(`ipv${family}     ${family === 4 ? 2 : 10}`);
+  words.push(`${name.padEnd(8)} ${protocol}`, String(Math.ceil(connection.remainingMs / 1000)));
+  if (state !== undefined) words.push(state);
+  words.push(...tupleWords(connection.original), ...countWords(connection.originalCounts));
+  if (!connection.seenReply) words.push('[UNREPLIED]');
+  words.push(...tupleWords(connection.reply), ...countWords(connection.replyCounts));
+  if (connection.assured) words.push('[ASSURED]');
+  words.push(`mark=${connection.mark}`);
+  if (connection.zone !== 0) words.push(zoneWord(connection));
+  words.push('use=1');
+  return words.join(' ');
+}
+
+function zoneWord({ zone, zoneDirection }: Connection): string {
+  const key = { both: 'zone', original: 'zone-orig', reply: 'zone-reply' }[zoneDirection];
+  return `${key}=${zone}`;
+}
+
+function tupleWords(tuple: Tuple): string[] {
+  const words = [`src=${tuple.source}`, `dst=${tuple.destination}`];
+  if (tuple.sourcePort !== undefined)
+    words.push(`sport=${tuple.sourcePort}`, `dport=${tuple.destinationPort}`);
+  if (tuple.type !== undefined) words.push(`type=${tuple.type}`, `code=${tuple.code}`, `id=${tuple.id}`);
+  if (tuple.sourceKey !== undefined) {
+    words.push(
+      `srckey=0x${tuple.sourceKey.toString(16)}`,
+      `dstkey=0x${(tuple.destinationKey ?? 0).toString(16)}`,
+    );
+  }
+  return words;
+}
+
+function countWords(counts: Counts): string[] {
+  return [`packets=${counts.packets}`, `bytes=${counts.bytes}`];
+}

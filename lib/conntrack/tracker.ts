@@ -1,0 +1,378 @@
+/**
+ * The tracker: gives every packet its connection and ctinfo, and every new connection its place in the table. Hot.
+ *
+ * A packet's way: `track` (PREROUTING, OUTPUT) finds the entry of its tuple or takes a new, unconfirmed one, and lets
+ * the protocol's module judge it; `confirm` (end of INPUT, POSTROUTING) links a new entry into the table; `discard`
+ * gives an entry back whose first packet never got that far. A packet that fits nothing is INVALID: it passes with no
+ * entry, and rules decide.
+ *
+ * Invariants: an unconfirmed entry is owned by exactly one packet; `live` of both tables together never exceeds
+ * `maxConnections`. Time is read from `begin` alone. What it does not do: NAT, rules, defragmentation.
+ */
+import { DropCounters, DropReason } from '../counters.js';
+import { unpredictableSeed } from '../random.js';
+import { CtInfo, type Packet } from '../wire/packet.js';
+import { Verdict } from '../wire/verdict.js';
+import { TrackContext } from './context.js';
+import { Direction, type Entries, type EntryId, NIL, Status, type TupleId } from './entries.js';
+import { trackGeneric } from './protocols/generic.js';
+import { trackGre } from './protocols/gre.js';
+import { trackIcmp, trackIcmpv6 } from './protocols/icmp.js';
+import { trackIcmpError } from './protocols/icmp-error.js';
+import { trackSctp } from './protocols/sctp.js';
+import { trackTcp } from './protocols/tcp.js';
+import { trackUdp, trackUdpLite } from './protocols/udp.js';
+import { ConntrackTable } from './table.js';
+import { invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
+
+/** Zone bits of {@link Packet.template}. */
+const TEMPLATE_PRESENT = 1 << 16;
+
+const INVALID = CtInfo.INVALID;
+const ESTABLISHED = CtInfo.ESTABLISHED;
+const RELATED = CtInfo.RELATED;
+const NEW = CtInfo.NEW;
+const ESTABLISHED_REPLY = CtInfo.ESTABLISHED_REPLY;
+const UNTRACKED = CtInfo.UNTRACKED;
+const ORIGINAL = Direction.ORIGINAL;
+const REPLY = Direction.REPLY;
+const ACCEPT = Verdict.ACCEPT;
+const DROP = Verdict.DROP;
+
+/** Answers of the protocol modules; see `context.ts`. */
+const TRACK_DROP = 0;
+const TRACK_ACCEPT = 1;
+const TRACK_REPEAT = 4;
+
+const ICMP = 1;
+const TCP = 6;
+const UDP = 17;
+const GRE = 47;
+const ICMPV6 = 58;
+const SCTP = 132;
+const UDPLITE = 136;
+
+/** Buckets that early drop looks at, from the new tuple's bucket on (Linux's NF_CT_EVICTION_RANGE). */
+const EVICTION_BUCKETS = 8;
+
+/** Options of a {@link Tracker}; all have defaults. */
+export interface TrackerOptions {
+  /** Most connections at a time, IPv4 and IPv6 together. Default 262,144, as Linux's nf_conntrack_max. */
+  readonly maxConnections?: number;
+  /** Hash buckets per family, rounded up to a power of two. Default: maxConnections, at least 16,384. */
+  readonly buckets?: number;
+  /** Hash secret (32 bits). Default: unpredictable. */
+  readonly seed?: number;
+  /**
+   * What a full table does for a new connection: `linux` evicts unassured entries from eight buckets, `never`
+   * drops the packet.
+   */
+  readonly earlyDrop?: 'linux' | 'never';
+}
+
+/** Counts since the tracker was made, in the words of `conntrack -S`. */
+export interface TrackerStatistics {
+  /** Entries linked into the table. */
+  insert: number;
+  /** Confirmations refused because the reply tuple was taken. */
+  insertFailed: number;
+  /** Packets that are INVALID. */
+  invalid: number;
+  /** Packets dropped by the tracker. */
+  drop: number;
+  /** Entries evicted from a full table. */
+  earlyDrop: number;
+}
+
+export class Tracker {
+  readonly context = new TrackContext();
+  readonly drops = new DropCounters();
+  readonly statistics: TrackerStatistics = { insert: 0, insertFailed: 0, invalid: 0, drop: 0, earlyDrop: 0 };
+  /** Records that the store can hold per family; `maxConnections` may be lowered below it at run time. */
+  readonly capacity: number;
+  readonly bucketCount: number;
+  /** Most connections at a time, both families (nf_conntrack_max). At most `capacity`. */
+  maxConnections: number;
+  /** Told when an entry was linked; set only while somebody listens. */
+  onConfirm: ((table: ConntrackTable, entry: EntryId) => void) | undefined = undefined;
+  /** 1 while a full table may evict unassured entries. */
+  readonly #earlyDrop: number;
+  readonly #seed: number;
+  #table4: ConntrackTable | undefined;
+  #table6: ConntrackTable | undefined;
+  #epochMs = Number.NaN;
+  readonly #key = new Int32Array(KEY_WORDS);
+  readonly #reply = new Int32Array(KEY_WORDS);
+
+  constructor(options: TrackerOptions = {}) {
+    this.capacity = options.maxConnections ?? 262_144;
+    this.maxConnections = this.capacity;
+    this.bucketCount = options.buckets ?? Math.max(16_384, this.capacity);
+    this.#seed = (options.seed ?? unpredictableSeed()) | 0;
+    this.#earlyDrop = options.earlyDrop === 'never' ? 0 : 1;
+  }
+
+  // ---- time ----
+
+  /** Sets the time of what follows. `nowMs` is of any origin and does not go back; fractions are cut off. */
+  begin(nowMs: number): void {
+    this.context.now = this.timeOf(nowMs);
+  }
+
+  /** The tracker's int32 time for `nowMs`; it wraps after 49 days, which comparisons by difference survive. */
+  timeOf(nowMs: number): number {
+    if (Number.isNaN(this.#epochMs)) this.#epochMs = Math.floor(nowMs);
+    return Math.floor(nowMs - this.#epochMs) | 0;
+  }
+
+  // ---- tables ----
+
+  /** The table of a family, made when first asked for. */
+  table(version: number): ConntrackTable {
+    if (version === 4) return (this.#table4 ??= this.#makeTable(4));
+    return (this.#table6 ??= this.#makeTable(6));
+  }
+
+  /** Tables made so far. */
+  *tables(): Iterable<ConntrackTable> {
+    if (this.#table4 !== undefined) yield this.#table4;
+    if (this.#table6 !== undefined) yield this.#table6;
+  }
+
+  readonly #made: ((table: ConntrackTable) => void)[] = [];
+
+  /** Calls `made` for each family's table: at once for those that exist, later for the others. */
+  eachTable(made: (table: ConntrackTable) => void): void {
+    for (const table of this.tables()) made(table);
+    this.#made.push(made);
+  }
+
+  #makeTable(version: number): ConntrackTable {
+    const table = new ConntrackTable(version, this.capacity, this.bucketCount, this.#seed ^ version);
+    for (const made of this.#made) made(table);
+    return table;
+  }
+
+  /** Records in use in both families, unconfirmed ones included (nf_conntrack_count). */
+  get count(): number {
+    return (this.#table4?.live ?? 0) + (this.#table6?.live ?? 0);
+  }
+
+  // ---- packets ----
+
+  /**
+   * Attaches `entry` and `ctinfo` to the packet. Returns ACCEPT (INVALID packets too), or DROP with the packet's
+   * reason set.
+   */
+  track(packet: Packet, hook: number): Verdict {
+    if (packet.ctinfo === UNTRACKED || packet.entry !== NIL) return ACCEPT;
+    if (packet.fragmentOffset > 0 || packet.brokenChain === 1) return this.#invalid(packet);
+    const table = this.table(packet.version);
+    const protocol = packet.protocol;
+    if ((protocol === ICMP && packet.version === 4) || (protocol === ICMPV6 && packet.version === 6)) {
+      const said = trackIcmpError(this.context, table, packet, hook, this.#key);
+      if (said === TRACK_DROP) return this.#drop(packet, DropReason.CT_INVALID_DROPPED);
+      if (said < 0) return this.#invalid(packet);
+      if (packet.ctinfo !== INVALID) return ACCEPT;
+    }
+    for (;;) {
+      const entry = this.#resolve(packet, table);
+      if (entry === NIL) {
+        if (packet.reason !== DropReason.NONE) return this.#drop(packet, packet.reason);
+        return this.#invalid(packet);
+      }
+      const said = this.#judge(packet, table, entry, hook);
+      if (said === TRACK_ACCEPT) {
+        if (packet.ctinfo === ESTABLISHED_REPLY) this.context.mark(table, entry, Status.SEEN_REPLY, 1);
+        return ACCEPT;
+      }
+      packet.entry = NIL;
+      packet.ctinfo = INVALID;
+      if (said === TRACK_REPEAT) continue;
+      if ((table.entries.status(entry) & (Status.CONFIRMED | Status.DYING)) === 0) table.discard(entry);
+      if (said === TRACK_DROP) return this.#drop(packet, DropReason.CT_INVALID_DROPPED);
+      return this.#invalid(packet);
+    }
+  }
+
+  /** Finds or makes the packet's entry and sets `entry` and `ctinfo`. NIL: INVALID, or a reason to drop is set. */
+  #resolve(packet: Packet, table: ConntrackTable): EntryId {
+    const key = this.#key;
+    const template = packet.template;
+    const zone = template === 0 ? 0 : zoneOf(template, ORIGINAL);
+    if (packKey(key, packet.addresses, packet.protocol, packet, packet.transport, packet.end, zone) === 0) {
+      return NIL as EntryId;
+    }
+    const entries = table.entries;
+    const now = this.context.now;
+    let hash = table.hashKey(key);
+    let tuple = table.findHashed(key, hash, now);
+    if (template !== 0) {
+      tuple = this.#inZone(entries, tuple, template);
+      const replyZone = zoneOf(template, REPLY);
+      if (tuple === NIL && replyZone !== zone) {
+        key[KEY_KIND] = packet.protocol | (replyZone << 8);
+        tuple = this.#inZone(entries, table.find(key, now), template);
+        key[KEY_KIND] = packet.protocol | (zone << 8);
+      }
+    }
+    if (tuple === NIL) {
+      hash = table.hashKey(key);
+      return this.#begin(packet, table, hash);
+    }
+    const entry = entries.entryOf(tuple);
+    packet.entry = entry;
+    if (entries.directionOf(tuple) === REPLY) packet.ctinfo = ESTABLISHED_REPLY;
+    else packet.ctinfo = this.#originalInfo(entries.status(entry));
+    return entry;
+  }
+
+  #originalInfo(status: number): number {
+    if ((status & Status.SEEN_REPLY) !== 0) return ESTABLISHED;
+    return (status & Status.EXPECTED) !== 0 ? RELATED : NEW;
+  }
+
+  /** The tuple if its entry's zone is the template's in that direction, else NIL. */
+  #inZone(entries: Entries, tuple: TupleId, template: number): TupleId {
+    if (tuple === NIL) return tuple;
+    const direction = entries.directionOf(tuple);
+    const zone = zoneOf(template, direction);
+    return entries.kind(tuple) >>> 8 === zone ? tuple : (NIL as TupleId);
+  }
+
+  /** A new entry for the key in scratch. */
+  #begin(packet: Packet, table: ConntrackTable, hash: number): EntryId {
+    const reply = this.#reply;
+    if (invertKey(reply, this.#key) === 0) return NIL as EntryId;
+    const template = packet.template;
+    if (template !== 0) reply[KEY_KIND] = packet.protocol | (zoneOf(template, REPLY) << 8);
+    if (this.count >= this.maxConnections && this.#makeRoom(table, hash) === 0) {
+      packet.reason = DropReason.TABLE_FULL;
+      return NIL as EntryId;
+    }
+    const entry = table.take();
+    if (entry === NIL) {
+      packet.reason = DropReason.TABLE_FULL;
+      return entry;
+    }
+    const entries = table.entries;
+    entries.setKey(entry, ORIGINAL, this.#key, hash);
+    table.setKey(entry, REPLY, reply);
+    entries.setBorn(entry, this.context.now);
+    if (template !== 0) {
+      if ((template & TEMPLATE_PRESENT) !== 0)
+        entries.setZone(entry, template & 0xffff, (template >>> 17) & 3);
+      entries.setPolicy(entry, template >>> 24);
+    }
+    packet.entry = entry;
+    packet.ctinfo = NEW;
+    return entry;
+  }
+
+  #judge(packet: Packet, table: ConntrackTable, entry: EntryId, hook: number): number {
+    const direction = packet.ctinfo >= ESTABLISHED_REPLY ? REPLY : ORIGINAL;
+    switch (packet.protocol) {
+      case TCP:
+        return trackTcp(this.context, table, entry, direction, packet, hook);
+      case UDP:
+        return trackUdp(this.context, table, entry, direction, packet, hook);
+      case ICMP:
+        return packet.version === 4
+          ? trackIcmp(this.context, table, entry, direction, packet, hook)
+          : trackGeneric(this.context, table, entry, direction, packet, hook);
+      case ICMPV6:
+        return packet.version === 6
+          ? trackIcmpv6(this.context, table, entry, direction, packet, hook)
+          : trackGeneric(this.context, table, entry, direction, packet, hook);
+      case UDPLITE:
+        return trackUdpLite(this.context, table, entry, direction, packet, hook);
+      case SCTP:
+        return trackSctp(this.context, table, entry, direction, packet, hook);
+      case GRE:
+        return trackGre(this.context, table, entry, direction, packet, hook);
+      default:
+        return trackGeneric(this.context, table, entry, direction, packet, hook);
+    }
+  }
+
+  /**
+   * Links the packet's entry if it is new. Returns DROP when a tuple of it is taken by then (NAT found no free one),
+   * else ACCEPT.
+   */
+  confirm(packet: Packet): Verdict {
+    const entry = packet.entry as EntryId;
+    if (entry === NIL || packet.ctinfo >= ESTABLISHED_REPLY) return ACCEPT;
+    const table = this.table(packet.version);
+    const entries = table.entries;
+    if ((entries.status(entry) & Status.CONFIRMED) !== 0) return ACCEPT;
+    if ((entries.status(entry) & Status.DYING) !== 0) return this.#drop(packet, DropReason.CONFIRM_CLASH);
+    const now = this.context.now;
+    const key = this.#key;
+    for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
+      entries.getKey(entry, direction as Direction, key);
+      const hash = entries.hash(entries.tuple(entry, direction as Direction));
+      if (table.findHashed(key, hash, now) !== NIL) {
+        this.statistics.insertFailed++;
+        return this.#drop(packet, DropReason.CONFIRM_CLASH);
+      }
+    }
+    entries.setExpires(entry, (now + entries.expires(entry)) | 0);
+    table.link(entry);
+    this.statistics.insert++;
+    if (this.onConfirm !== undefined) this.onConfirm(table, entry);
+    return ACCEPT;
+  }
+
+  /** The packet is over: detaches it, and gives back an entry that it began and that was never confirmed. */
+  discard(packet: Packet): void {
+    const entry = packet.entry as EntryId;
+    if (entry === NIL) return;
+    packet.entry = NIL;
+    if (packet.ctinfo !== NEW && packet.ctinfo !== RELATED) return;
+    const table = this.table(packet.version);
+    const status = table.entries.status(entry);
+    if ((status & (Status.CONFIRMED | Status.DYING)) !== 0) return;
+    // An error that was attached to somebody's unconfirmed entry is RELATED too, but does not own it.
+    if (packet.ctinfo === RELATED && (status & Status.EXPECTED) === 0) return;
+    table.discard(entry);
+  }
+
+  #invalid(packet: Packet): Verdict {
+    packet.entry = NIL;
+    packet.ctinfo = INVALID;
+    this.statistics.invalid++;
+    return ACCEPT;
+  }
+
+  #drop(packet: Packet, reason: DropReason): Verdict {
+    packet.reason = reason;
+    this.statistics.drop++;
+    this.drops.count(reason);
+    return DROP;
+  }
+
+  /**
+   * Room for one more: reaps expired entries and evicts those that are not ASSURED from the first bucket, of eight
+   * from the new tuple's on, that has any. Returns 1 if something was evicted.
+   */
+  #makeRoom(table: ConntrackTable, hash: number): 0 | 1 {
+    if (this.#earlyDrop === 0) return 0;
+    const chains = table.chains;
+    let bucket = chains.bucketOf(hash);
+    for (let i = 0; i < EVICTION_BUCKETS; i++) {
+      const evicted = table.evictUnassured(bucket, this.context.now);
+      if (evicted > 0) {
+        this.statistics.earlyDrop += evicted;
+        return 1;
+      }
+      bucket = chains.bucketOf(bucket + 1);
+    }
+    return this.count < this.maxConnections ? 1 : 0;
+  }
+}
+
+/** Zone id of a template for a direction: 0 when the zone is meant for the other one only. */
+function zoneOf(template: number, direction: Direction): number {
+  const only = (template >>> 17) & 3;
+  return only === 0 || only === direction + 1 ? template & 0xffff : 0;
+}

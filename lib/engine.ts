@@ -1,0 +1,241 @@
+/**
+ * The engine: what happens to a packet at a hook, in netfilter's order. Hot.
+ *
+ *   PREROUTING   defragment, raw, track, mangle, nat (destination)
+ *   INPUT        mangle, filter, security, nat (source), confirm
+ *   FORWARD      mangle, filter, security
+ *   OUTPUT       defragment, raw, track, mangle, nat (destination), filter, security
+ *   POSTROUTING  mangle, nat (source), confirm
+ *
+ * A router runs PREROUTING, routes, then INPUT, or FORWARD and POSTROUTING (`network/router.ts` does); a locally sent
+ * packet runs OUTPUT and POSTROUTING. Whoever runs the last hook of a packet's way, or drops the packet between two,
+ * calls `release`. After a verdict of DROP the engine has done that already, and `packet.reason` says why.
+ *
+ * Tracking is on for a family when a rule needs it (`tracking: 'auto'`, as on Linux) or always.
+ */
+import { Connections } from './conntrack/connections.js';
+import { NIL } from './conntrack/entries.js';
+import { Reaper, type ReaperOptions } from './conntrack/reaper.js';
+import { ConntrackSysctl } from './conntrack/sysctl.js';
+import { Tracker, type TrackerOptions } from './conntrack/tracker.js';
+import { DropCounters, DropReason } from './counters.js';
+import { Reassembler } from './fragments/reassembler.js';
+import type { Host } from './host.js';
+import { Nat } from './nat/nat.js';
+import { type Random, unpredictableRandom } from './random.js';
+import { Rules, type RulesObservers } from './rules/rules.js';
+import { CtInfo, type Packet } from './wire/packet.js';
+import { Hook, Verdict } from './wire/verdict.js';
+
+const PREROUTING = Hook.PREROUTING;
+const INPUT = Hook.INPUT;
+const FORWARD = Hook.FORWARD;
+const OUTPUT = Hook.OUTPUT;
+const POSTROUTING = Hook.POSTROUTING;
+const ACCEPT = Verdict.ACCEPT;
+const DROP = Verdict.DROP;
+const INVALID = CtInfo.INVALID;
+
+const RAW = 0;
+const MANGLE = 1;
+const NAT = 2;
+const FILTER = 3;
+const SECURITY = 4;
+
+/** Options of an {@link Engine}; only `host` must be given. */
+export interface EngineOptions extends TrackerOptions {
+  /** The network around: interfaces, addresses, and where REJECT's answers go. */
+  readonly host: Host;
+  /** Source of every random choice. Default: unpredictable. */
+  readonly random?: Random;
+  /** Whether connections are tracked: `auto` when a rule needs it, or `always`. Default `auto`. */
+  readonly tracking?: 'auto' | 'always';
+  /** What INVALID packets do when no rule decides: `pass` as on Linux (un-NATed!), or `drop`. Default `pass`. */
+  readonly invalid?: 'pass' | 'drop';
+  /** The background reaper's constants. */
+  readonly reaper?: ReaperOptions;
+  /** Where LOG, NFLOG and rule traces go. */
+  readonly observers?: RulesObservers;
+}
+
+export class Engine {
+  readonly host: Host;
+  readonly random: Random;
+  readonly tracker: Tracker;
+  readonly connections: Connections;
+  /** Settings by their nf_conntrack_* names. */
+  readonly sysctl: ConntrackSysctl;
+  readonly reaper: Reaper;
+  readonly nat: Nat;
+  readonly reassembler: Reassembler;
+  readonly rules4: Rules;
+  readonly rules6: Rules;
+  /** Why packets were dropped, over all rooms. */
+  readonly drops = new DropCounters();
+  readonly #alwaysTracking: number;
+  readonly #dropInvalid: number;
+
+  constructor(options: EngineOptions) {
+    this.host = options.host;
+    this.random = options.random ?? unpredictableRandom();
+    this.tracker = new Tracker(options);
+    this.connections = new Connections(this.tracker);
+    this.sysctl = new ConntrackSysctl(this.tracker);
+    this.reaper = new Reaper(this.tracker, options.reaper);
+    this.nat = new Nat(this.tracker, this.host, this.random);
+    this.reassembler = new Reassembler();
+    const environment = {
+      tracker: this.tracker,
+      nat: this.nat,
+      host: this.host,
+      random: this.random,
+      observers: options.observers ?? {},
+    };
+    this.rules4 = new Rules(4, environment);
+    this.rules6 = new Rules(6, environment);
+    this.#alwaysTracking = options.tracking === 'always' ? 1 : 0;
+    this.#dropInvalid = options.invalid === 'drop' ? 1 : 0;
+  }
+
+  /** The rules of a family. */
+  rules(version: number): Rules {
+    return version === 4 ? this.rules4 : this.rules6;
+  }
+
+  /** Whether packets of a family are tracked: 1 or 0. */
+  isTracking(version: number): 0 | 1 {
+    return this.#alwaysTracking === 1 || this.rules(version).needsTracking === 1 ? 1 : 0;
+  }
+
+  /**
+   * Replaces the tables that `text` (iptables-save form) has; the others stay. Throws a ConfigurationError, and
+   * nothing has changed then.
+   */
+  restore(family: 4 | 6, text: string, file?: string): void {
+    this.rules(family).restore(text, file);
+  }
+
+  /** The rules of a family as iptables-save prints them. */
+  save(family: 4 | 6, counters: 'with' | 'without' = 'without'): string {
+    return this.rules(family).save(counters);
+  }
+
+  /**
+   * Runs one hook. `nowMs` is the time of the packet in milliseconds (any origin, never going back). Returns ACCEPT;
+   * DROP with `packet.reason` set; or STOLEN for a fragment that waits for the rest.
+   */
+  run(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    this.tracker.begin(nowMs);
+    const verdict = this.#hook(hook, packet, nowMs);
+    if (verdict === DROP) {
+      this.drops.count(packet.reason);
+      this.tracker.discard(packet);
+    }
+    return verdict;
+  }
+
+  /** The packet's way is over: an entry that it began and that was never confirmed is given back. */
+  release(packet: Packet): void {
+    if (packet.entry !== NIL) this.tracker.discard(packet);
+  }
+
+  #hook(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    switch (hook) {
+      case PREROUTING:
+        return this.#enter(hook, packet, nowMs);
+      case INPUT: {
+        const verdict = this.#filter(hook, packet, nowMs);
+        return verdict === ACCEPT ? this.#leave(hook, packet, nowMs) : verdict;
+      }
+      case FORWARD:
+        return this.#filter(hook, packet, nowMs);
+      case OUTPUT: {
+        const verdict = this.#enter(hook, packet, nowMs);
+        return verdict === ACCEPT ? this.#afterNat(hook, packet, nowMs) : verdict;
+      }
+      default: {
+        const verdict = this.#table(MANGLE, hook, packet, nowMs);
+        return verdict === ACCEPT ? this.#leave(hook, packet, nowMs) : verdict;
+      }
+    }
+  }
+
+  /** Defragment, raw, track, mangle, nat: what PREROUTING and OUTPUT begin with. */
+  #enter(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const tracking = this.isTracking(packet.version);
+    if (tracking === 1 && (packet.moreFragments === 1 || packet.fragmentOffset > 0)) {
+      const verdict = this.reassembler.add(packet, nowMs);
+      if (verdict !== ACCEPT) return verdict;
+    }
+    let verdict = this.#table(RAW, hook, packet, nowMs);
+    if (verdict !== ACCEPT) return verdict;
+    if (tracking === 1) {
+      verdict = this.tracker.track(packet, hook);
+      if (verdict !== ACCEPT) return verdict;
+      if (this.#dropInvalid === 1 && packet.ctinfo === INVALID) {
+        packet.reason = DropReason.CT_INVALID_DROPPED;
+        return DROP;
+      }
+    }
+    verdict = hook === OUTPUT ? this.#mangleOutput(packet, nowMs) : this.#table(MANGLE, hook, packet, nowMs);
+    return verdict === ACCEPT ? this.#translate(hook, packet, nowMs) : verdict;
+  }
+
+  /** mangle, filter, security. */
+  #filter(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const verdict = this.#table(MANGLE, hook, packet, nowMs);
+    return verdict === ACCEPT ? this.#afterNat(hook, packet, nowMs) : verdict;
+  }
+
+  /** filter, security. */
+  #afterNat(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const verdict = this.#table(FILTER, hook, packet, nowMs);
+    return verdict === ACCEPT ? this.#table(SECURITY, hook, packet, nowMs) : verdict;
+  }
+
+  /** nat and confirm: what INPUT and POSTROUTING end with. */
+  #leave(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const verdict = this.#translate(hook, packet, nowMs);
+    return verdict === ACCEPT && packet.entry !== NIL ? this.tracker.confirm(packet) : verdict;
+  }
+
+  #table(table: number, hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const rules = packet.version === 4 ? this.rules4 : this.rules6;
+    return rules.hasTable(table) === 1 ? rules.traverse(table, hook, packet, nowMs) : ACCEPT;
+  }
+
+  /** OUTPUT's mangle table: a packet whose mark, TOS or addresses it changed is routed again. */
+  #mangleOutput(packet: Packet, nowMs: number): Verdict {
+    const mark = packet.mark;
+    const first = packet.i32(packet.start);
+    const source = packet.addresses[0] as number;
+    const destination = packet.addresses[4] as number;
+    const verdict = this.#table(MANGLE, OUTPUT, packet, nowMs);
+    if (
+      verdict === ACCEPT &&
+      (packet.mark !== mark ||
+        packet.i32(packet.start) !== first ||
+        packet.addresses[0] !== source ||
+        packet.addresses[4] !== destination)
+    ) {
+      this.host.reroute(packet);
+    }
+    return verdict;
+  }
+
+  #translate(hook: Hook, packet: Packet, nowMs: number): Verdict {
+    const rules = packet.version === 4 ? this.rules4 : this.rules6;
+    if (rules.hasTable(NAT) === 0 || packet.entry === NIL) return ACCEPT;
+    const before = packet.addresses[4] as number;
+    const low = packet.addresses[7] as number;
+    const verdict = this.nat.hook(packet, hook, rules, nowMs);
+    if (
+      hook === OUTPUT &&
+      verdict === ACCEPT &&
+      (packet.addresses[4] !== before || packet.addresses[7] !== low)
+    ) {
+      this.host.reroute(packet);
+    }
+    return verdict;
+  }
+}
