@@ -57,6 +57,10 @@ export interface MultiportMatch {
   readonly ranges: readonly NumberRange[];
   readonly negated: boolean;
 }
+/** `written`: the address with its host bits, which Linux keeps and prints. */
+export interface TupleAddressCondition extends AddressCondition {
+  readonly written: AddressWords;
+}
 export interface ConntrackMatch {
   readonly kind: 'conntrack';
   /** Bits of {@link CtState}. */
@@ -64,10 +68,10 @@ export interface ConntrackMatch {
   /** Bits of {@link CtStatus}. */
   readonly status?: BitsCondition;
   readonly protocol?: ValueCondition;
-  readonly originalSource?: AddressCondition;
-  readonly originalDestination?: AddressCondition;
-  readonly replySource?: AddressCondition;
-  readonly replyDestination?: AddressCondition;
+  readonly originalSource?: TupleAddressCondition;
+  readonly originalDestination?: TupleAddressCondition;
+  readonly replySource?: TupleAddressCondition;
+  readonly replyDestination?: TupleAddressCondition;
   readonly originalSourcePorts?: RangeCondition;
   readonly originalDestinationPorts?: RangeCondition;
   readonly replySourcePorts?: RangeCondition;

@@ -60,6 +60,8 @@ export interface NfqueueTarget {
   readonly queues: NumberRange;
   readonly bypass: boolean;
   readonly cpuFanout: boolean;
+  /** Written as the old verdict `-j QUEUE`: queue 0. */
+  readonly verdict?: 'QUEUE';
 }
 
 /** `basePort`: DNAT shifts ports: destination port - basePort + ports.low. */
@@ -116,7 +118,14 @@ export interface CtTarget {
   readonly expectEvents?: number;
 }
 export interface PlainTarget {
-  readonly kind: 'NOTRACK' | 'TRACE' | 'CHECKSUM' | 'ECN';
+  readonly kind: 'NOTRACK' | 'TRACE' | 'CHECKSUM';
+}
+/** Sets the two ECN bits of the IP header (`ip`), the TCP bits ECE and CWR. */
+export interface EcnTarget {
+  readonly kind: 'ECN';
+  readonly ip?: number;
+  readonly ece?: 0 | 1;
+  readonly cwr?: 0 | 1;
 }
 
 export interface TtlTarget {
@@ -195,6 +204,7 @@ export type TargetSpec =
   | ConnmarkTarget
   | CtTarget
   | PlainTarget
+  | EcnTarget
   | TtlTarget
   | TcpmssTarget
   | TcpoptstripTarget
