@@ -367,6 +367,17 @@ export class Entries {
     return high * 0x1_0000_0000 + ((this.words[t + BYTES] as number) >>> 0);
   }
 
+  /** Sets a direction's counters: packets below 2^44, bytes below 2^52. */
+  setCounters(entry: EntryId, direction: Direction, packets: number, bytes: number): void {
+    const words = this.words;
+    const t = entry + (direction << 4);
+    words[t + PACKETS] = packets | 0;
+    words[t + BYTES] = bytes | 0;
+    const packetsHigh = (packets / 0x1_0000_0000) | 0;
+    const bytesHigh = (bytes / 0x1_0000_0000) | 0;
+    words[t + COUNT_HIGH] = (packetsHigh & 0xfff) | (bytesHigh << 12);
+  }
+
   /** TCP: sequence number behind the last byte sent in this direction. */
   tdEnd(entry: EntryId, direction: Direction): number {
     return this.words[entry + (direction << 4) + TD_END] as number;

@@ -178,6 +178,22 @@ describe.each([4, 6])('IPv%i records', (version) => {
     expect(entries.bytes(id, Direction.REPLY)).toBe(0x1_0000_0000 + 65_540);
   });
 
+  test('counters that are set read back, up to their limits, and count on', () => {
+    const entries = new Entries(version, 1);
+    const id = entries.take();
+    const count = (bits: number) => fc.oneof(fc.nat(10), fc.integer({ min: 0, max: 2 ** bits - 1 }));
+    fc.assert(
+      fc.property(count(44), count(52), fc.constantFrom(0, 1), (packets, bytes, direction) => {
+        entries.setCounters(id, direction, packets, bytes);
+        expect([entries.packets(id, direction), entries.bytes(id, direction)]).toEqual([packets, bytes]);
+      }),
+    );
+    entries.setCounters(id, Direction.ORIGINAL, 0xffff_ffff, 0xffff_ffff);
+    entries.account(id, Direction.ORIGINAL, 40);
+    expect(entries.packets(id, Direction.ORIGINAL)).toBe(0x1_0000_0000);
+    expect(entries.bytes(id, Direction.ORIGINAL)).toBe(0x1_0000_0000 + 39);
+  });
+
   test('expiry wraps with the clock and comes at the millisecond, not before', () => {
     const entries = new Entries(version, 1);
     const id = entries.take();
