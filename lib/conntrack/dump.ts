@@ -6,27 +6,26 @@ import type { Connection, Counts, Tuple } from './connection.js';
 /** `plain` as `conntrack -L`, `extended` as `conntrack -L -o extended`. */
 export type DumpForm = 'plain' | 'extended';
 
-/** One connection as a line, without line end. */
+/** One connection as a line, without line end; the time left in whole seconds, rounded down. */
 export function formatConnection(connection: Connection, form: DumpForm = 'plain'): string {
-  const { family, protocolName, protocol, state } = connection;
+  const { family, protocolName, protocol, state, zone, zoneDirection } = connection;
   const words: string[] = [];
   const name = /^\d+$/.test(protocolName) ? 'unknown' : protocolName;
   if (form === 'extended') words.push(`ipv${family}     ${family === 4 ? 2 : 10}`);
-  words.push(`${name.padEnd(8)} ${protocol}`, String(Math.ceil(connection.remainingMs / 1000)));
+  words.push(`${name.padEnd(8)} ${protocol}`, String(Math.floor(connection.remainingMs / 1000)));
   if (state !== undefined) words.push(state);
-  words.push(...tupleWords(connection.original), ...countWords(connection.originalCounts));
+  words.push(...tupleWords(connection.original));
+  if (zone !== 0 && zoneDirection === 'original') words.push(`zone-orig=${zone}`);
+  words.push(...countWords(connection.originalCounts));
   if (!connection.seenReply) words.push('[UNREPLIED]');
-  words.push(...tupleWords(connection.reply), ...countWords(connection.replyCounts));
+  words.push(...tupleWords(connection.reply));
+  if (zone !== 0 && zoneDirection === 'reply') words.push(`zone-reply=${zone}`);
+  words.push(...countWords(connection.replyCounts));
   if (connection.assured) words.push('[ASSURED]');
   words.push(`mark=${connection.mark}`);
-  if (connection.zone !== 0) words.push(zoneWord(connection));
+  if (zone !== 0 && zoneDirection === 'both') words.push(`zone=${zone}`);
   words.push('use=1');
   return words.join(' ');
-}
-
-function zoneWord({ zone, zoneDirection }: Connection): string {
-  const key = { both: 'zone', original: 'zone-orig', reply: 'zone-reply' }[zoneDirection];
-  return `${key}=${zone}`;
 }
 
 function tupleWords(tuple: Tuple): string[] {
