@@ -20,7 +20,8 @@ folder=$(realpath "${1:-$here/../examples/replay}")
 endpoints="$here/record-example/endpoints.py"
 work=$(mktemp -d)
 prefix=conntide-rec-$$
-export XTABLES_LOCKFILE="$work/xtables.lock"
+export LC_ALL=C
+export XTABLES_LOCKFILE="$work/xtables.lock" # other namespaces' rules are none of our concern
 
 for program in ip iptables-legacy-restore ip6tables-legacy-restore conntrack tcpdump ethtool curl dig dnsmasq ping \
   traceroute python3; do
@@ -38,8 +39,7 @@ clean_up() {
 trap clean_up EXIT
 
 on() { local name=$1; shift; ip netns exec "$prefix-$name" "$@"; }
-say() { printf '%6.1f  %s\n' "$(bc_since)" "$*"; }
-bc_since() { python3 -c "import time; print(time.time() - ${began:-0} if ${began:-0} else 0)"; }
+say() { awk -v began="$began" -v now="$EPOCHREALTIME" -v text="$*" 'BEGIN { printf "%6.1f  %s\n", now - began, text }'; }
 # A real program at work: what it says goes to a log, and that it fails is often what we want to record.
 try() { say "$*"; timeout 30 ip netns exec "$prefix-$1" "${@:2}" >>"$work/programs.log" 2>&1 || true; }
 in_background() { ip netns exec "$prefix-$1" "${@:2}" >>"$work/programs.log" 2>&1 & }
@@ -154,6 +154,7 @@ done
 on router iptables-legacy-restore "$folder/rules.v4" # again: counters at zero
 on router ip6tables-legacy-restore "$folder/rules.v6"
 on router conntrack -F 2>/dev/null
+for name in client router isp; do on "$name" ip -4 neigh flush all; done # some ARP, as on any Ethernet
 began=$(date +%s.%N)
 on router conntrack -E -o timestamp >"$work/events" 2>/dev/null &
 events=$!
@@ -174,7 +175,7 @@ try client dig +tries=1 @$dns www.example.org AAAA
 try client dig +tries=1 @$dns6 files.example.org A
 try client "${quick[@]}" http://$web/index.html
 try client "${quick[@]}" http://$web/missing.html
-try client "${quick[@]}" "http://[$web6]/index.html" "http://[$web6]/index.html"
+try client "${quick[@]}" "http://[$web6]/index.html" -o /dev/null "http://[$web6]/index.html"
 try client dig +tcp +tries=1 @$dns example.org TXT
 try client "${quick[@]}" http://$web/large.txt
 try client "${quick[@]}" "http://[$web6]/medium.txt"
@@ -208,8 +209,8 @@ try server dig +tries=1 +time=1 -p 161 @203.0.113.1 probe A
 try isp ping -n -c 2 -i 0.3 -W 1 203.0.113.1
 try isp ping -n -c 1 -W 1 10.0.0.2
 try server python3 "$endpoints" stray $web 203.0.113.1
-say 'nothing for 35 seconds: UDP, ping and reset connections run out'
-sleep 35
+say 'nothing for 40 seconds: UDP, ping and reset connections run out'
+sleep 40
 try client dig +tries=1 @$dns www.example.org A
 try client "${quick[@]}" http://$web/index.html
 try client "${quick[@]}" "http://[$web6]/index.html"
@@ -217,7 +218,7 @@ try client ping -n -c 2 -i 0.5 $web
 try client ping -n -c 2 -i 0.5 $web6
 try client dig +tries=1 +time=1 @$nowhere www.example.org A
 try client "${quick[@]}" http://$web:8001/
-sleep 4
+sleep 5.5 # the last reset connection is still in the table when it is read
 
 # --- what the kernel says ------------------------------------------------------------------------------------
 kernel="Linux $(uname -r | cut -d- -f1), $(iptables-legacy --version)"
