@@ -39,7 +39,7 @@ export function join(...parts: Uint8Array[]): Uint8Array {
   return concatenate(parts);
 }
 
-export function padded(bytes: Uint8Array): Uint8Array {
+function padded(bytes: Uint8Array): Uint8Array {
   return join(bytes, new Uint8Array(-bytes.length & 3));
 }
 

@@ -49,7 +49,8 @@ describe('the bundled capture', () => {
   });
 });
 
-const hasEditcap = spawnSync('editcap', ['--version']).error === undefined;
+const editcap = 'editcap';
+const hasEditcap = spawnSync(editcap, ['--version']).error === undefined;
 if (!hasEditcap) console.warn('editcap is not installed: what it converts is not read back');
 
 describe.skipIf(!hasEditcap)('converted by the real editcap (skipped where it is not installed)', () => {
@@ -61,7 +62,7 @@ describe.skipIf(!hasEditcap)('converted by the real editcap (skipped where it is
     const folder = mkdtempSync(join(tmpdir(), 'conntide-capture-'));
     try {
       const converted = join(folder, 'converted');
-      execFileSync('editcap', ['-F', target, place.pathname, converted], { stdio: 'ignore' });
+      execFileSync(editcap, ['-F', target, place.pathname, converted], { stdio: 'ignore' });
       const read = readCapture(new Uint8Array(readFileSync(converted)));
       const essence = ({ packets }: typeof read) =>
         packets.map(({ seconds, nanos, bytes, originalLengthBytes }) => ({
