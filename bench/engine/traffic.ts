@@ -1,0 +1,187 @@
+/**
+ * A router's engine under load: two interfaces, MASQUERADE, a ctstate rule, and prebuilt packets of many flows that
+ * are copied into one buffer and run through PREROUTING, FORWARD and POSTROUTING. Shared with the no-allocation test.
+ */
+import { Engine } from '../../lib/engine.js';
+import { StaticHost } from '../../lib/host.js';
+import { SeededRandom } from '../../lib/random.js';
+import { sumPseudoHeader, sumRange } from '../../lib/wire/checksum.js';
+import { CtInfo, Packet } from '../../lib/wire/packet.js';
+import { Hook, Verdict } from '../../lib/wire/verdict.js';
+import { clientOf, clientPortOf, serverOf } from '../flows.js';
+import { SEED } from '../subject.js';
+
+export const RULES = `*nat
+:PREROUTING ACCEPT
+:INPUT ACCEPT
+:OUTPUT ACCEPT
+:POSTROUTING ACCEPT
+-A POSTROUTING -o wan -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP
+:FORWARD DROP
+:OUTPUT ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i lan -o wan -j ACCEPT
+COMMIT
+`;
+
+const LAN = 1;
+const WAN = 2;
+const WAN_ADDRESS = 0xcb007101 | 0;
+const SERVER_PORT = 443;
+const TCP = 6;
+const UDP = 17;
+/** Bytes of every packet, and of the slot that it is stored in. */
+const PACKET_BYTES = 52;
+const SLOT_WORDS = 16;
+
+export type Protocol = 'tcp' | 'udp';
+
+const SYN = 0x02;
+const ACK = 0x10;
+
+/** An IPv4 packet of 52 bytes, checksums right. */
+function writePacket(
+  bytes: Uint8Array,
+  at: number,
+  protocol: Protocol,
+  from: readonly [address: number, port: number],
+  to: readonly [address: number, port: number],
+  tcp: { flags: number; sequence: number; acknowledgement: number },
+): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, PACKET_BYTES);
+  for (let i = 0; i < PACKET_BYTES; i++) view.setUint8(i, 0);
+  view.setUint16(0, 0x4500);
+  view.setUint16(2, PACKET_BYTES);
+  view.setUint16(6, 0x4000);
+  view.setUint8(8, 64);
+  view.setUint8(9, protocol === 'tcp' ? TCP : UDP);
+  view.setInt32(12, from[0]);
+  view.setInt32(16, to[0]);
+  view.setUint16(10, ~sumRange(bytes, at, at + 20, 0) & 0xffff);
+  view.setUint16(20, from[1]);
+  view.setUint16(22, to[1]);
+  const transportBytes = PACKET_BYTES - 20;
+  if (protocol === 'tcp') {
+    view.setUint32(24, tcp.sequence);
+    view.setUint32(28, tcp.acknowledgement);
+    view.setUint16(32, 0x8000 | tcp.flags); // 32 bytes of header: timestamps, as everywhere
+    view.setUint16(34, 0xffff);
+    view.setUint32(40, 0x0101080a);
+    view.setUint32(44, 1);
+  } else {
+    view.setUint16(24, transportBytes);
+  }
+  const addresses = Int32Array.of(from[0], 0, 0, 0, to[0], 0, 0, 0);
+  const sum = sumRange(
+    bytes,
+    at + 20,
+    at + PACKET_BYTES,
+    sumPseudoHeader(addresses, view.getUint8(9), transportBytes),
+  );
+  view.setUint16(protocol === 'tcp' ? 36 : 26, ~sum & 0xffff || 0xffff);
+}
+
+export class Traffic {
+  readonly engine: Engine;
+  readonly packet = new Packet();
+  readonly protocol: Protocol;
+  readonly #flows: number;
+  readonly #original: Int32Array;
+  readonly #reply: Int32Array;
+  readonly #buffer = new Int32Array(SLOT_WORDS);
+  readonly #bytes = new Uint8Array(this.#buffer.buffer);
+
+  /** Packets for `flows` flows; `maxConnections` of the engine are as many. */
+  constructor(protocol: Protocol, flows: number) {
+    this.protocol = protocol;
+    this.#flows = flows;
+    this.engine = new Engine({
+      host: new StaticHost([
+        { name: 'lan', address4: [0x0a000001] },
+        { name: 'wan', address4: [WAN_ADDRESS] },
+      ]),
+      random: new SeededRandom(SEED),
+      seed: SEED,
+      maxConnections: flows,
+      buckets: flows,
+    });
+    this.engine.restore(4, RULES);
+    this.#original = new Int32Array(flows * SLOT_WORDS);
+    this.#reply = new Int32Array(flows * SLOT_WORDS);
+    this.#write(ACK, 1001, 5001);
+  }
+
+  /** Writes every flow's packet of both directions. */
+  #write(flags: number, sequence: number, acknowledgement: number): void {
+    const original = new Uint8Array(this.#original.buffer);
+    const reply = new Uint8Array(this.#reply.buffer);
+    for (let flow = 0; flow < this.#flows; flow++) {
+      const at = flow * SLOT_WORDS * 4;
+      const client = [clientOf(flow), clientPortOf(flow)] as const;
+      const server = [serverOf(flow), SERVER_PORT] as const;
+      const replyFlags = flags === SYN ? SYN | ACK : flags;
+      writePacket(original, at, this.protocol, client, server, { flags, sequence, acknowledgement });
+      writePacket(reply, at, this.protocol, server, [WAN_ADDRESS, client[1]], {
+        flags: replyFlags,
+        sequence: acknowledgement === 0 ? 5000 : acknowledgement,
+        acknowledgement: flags === SYN ? sequence + 1 : sequence,
+      });
+    }
+  }
+
+  /** Makes every flow ESTABLISHED and ASSURED, from time 0 to 4,000 ms. */
+  establish(): void {
+    if (this.protocol === 'tcp') {
+      this.#write(SYN, 1000, 0);
+      for (let flow = 0; flow < this.#flows; flow++) {
+        this.#expect(this.sendOriginal(flow, 0), CtInfo.NEW);
+        this.#expect(this.sendReply(flow, 0), CtInfo.ESTABLISHED_REPLY);
+      }
+      this.#write(ACK, 1001, 5001);
+    }
+    for (const nowMs of [1, 4000]) {
+      for (let flow = 0; flow < this.#flows; flow++) {
+        const first = this.protocol === 'udp' && nowMs === 1;
+        this.#expect(this.sendOriginal(flow, nowMs), first ? CtInfo.NEW : CtInfo.ESTABLISHED);
+        this.#expect(this.sendReply(flow, nowMs), CtInfo.ESTABLISHED_REPLY);
+      }
+    }
+    if (this.engine.tracker.count !== this.#flows) {
+      throw new Error(`${this.engine.tracker.count} connections, not ${this.#flows}`);
+    }
+  }
+
+  #expect(verdict: Verdict, ctinfo: CtInfo): void {
+    if (verdict !== Verdict.ACCEPT || this.packet.ctinfo !== ctinfo) {
+      throw new Error(`verdict ${verdict}, reason ${this.packet.reason}, ctinfo ${this.packet.ctinfo}`);
+    }
+  }
+
+  /** One packet from the flow's client, whole path. The view is in `packet` until the next one. */
+  sendOriginal(flow: number, nowMs: number): Verdict {
+    return this.#forward(this.#original, flow, LAN, WAN, nowMs);
+  }
+
+  /** One packet from the flow's server. */
+  sendReply(flow: number, nowMs: number): Verdict {
+    return this.#forward(this.#reply, flow, WAN, LAN, nowMs);
+  }
+
+  #forward(packets: Int32Array, flow: number, from: number, to: number, nowMs: number): Verdict {
+    const buffer = this.#buffer;
+    const at = flow * SLOT_WORDS;
+    for (let i = 0; i < SLOT_WORDS; i++) buffer[i] = packets[at + i] as number;
+    const { packet, engine } = this;
+    packet.parse(this.#bytes, 0, PACKET_BYTES);
+    packet.inInterface = from;
+    let verdict = engine.run(Hook.PREROUTING, packet, nowMs);
+    if (verdict !== Verdict.ACCEPT) return verdict;
+    packet.outInterface = to;
+    verdict = engine.run(Hook.FORWARD, packet, nowMs);
+    if (verdict !== Verdict.ACCEPT) return verdict;
+    return engine.run(Hook.POSTROUTING, packet, nowMs);
+  }
+}
