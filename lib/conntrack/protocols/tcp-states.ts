@@ -103,6 +103,7 @@ const REASONS: Readonly<Record<string, string>> = {
   s: 'waits for the other side to close',
   t: 'aborts the connection',
   u: 'both ends open at once',
+  z: 'a client that has its connection accepts none',
   v: 'a server does not open the connection that it has',
   w: 'reopens: the server has become the client',
   x: 'half-open at the server, which challenges the SYN; the client will reset it',
@@ -114,7 +115,7 @@ type Rows = Readonly<Record<'SYN' | 'SYNACK' | 'FIN' | 'ACK' | 'RST', string>>;
 const ORIGINAL: Rows = {
   //       NONE  SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2
   SYN: '   SS.a  SS.b     ig.c     ig.c        ig.c     ig.c       ig.c     SS.d      SS.d  S2.b',
-  SYNACK: 'iv.e  iv.m     SR.g     ig.h        ig.h     ig.h       ig.h     ig.h      ig.h  SR.g',
+  SYNACK: 'iv.e  iv.m     SR.g     iv.z        iv.z     iv.z       iv.z     iv.z      iv.z  SR.g',
   FIN: '   iv.e  iv.m     FW.i     FW.i        LA.j     LA.j       LA.k     TW.k      CL.l  iv.m',
   ACK: '   ES.n  iv.m     ES.o     ES.p        CW.q     CW.s       TW.r     TW.l      CL.l  iv.m',
   RST: '   iv.e  CL.t     CL.t     CL.t        CL.t     CL.t       CL.t     CL.t      CL.t  CL.t',

@@ -84,6 +84,7 @@ const FIXED_TIMEOUT = Status.FIXED_TIMEOUT;
 
 const WINDOW_SCALE = TcpFlags.WINDOW_SCALE;
 const SACK_PERMITTED = TcpFlags.SACK_PERMITTED;
+const BE_LIBERAL = TcpFlags.BE_LIBERAL;
 const CLOSE_INIT = TcpFlags.CLOSE_INIT;
 const DATA_UNACKNOWLEDGED = TcpFlags.DATA_UNACKNOWLEDGED;
 const MAXACK_SET = TcpFlags.MAXACK_SET;
@@ -225,7 +226,7 @@ function resynchronise(entries: Entries, entry: EntryId, direction: Direction): 
   entries.setTdMaxWin(entry, direction, 0);
   entries.setTdMaxAck(entry, direction, 0);
   entries.setTdScale(entry, direction, 0);
-  entries.setTdFlags(entry, direction, 0);
+  entries.setTdFlags(entry, direction, entries.tdFlags(entry, direction) & BE_LIBERAL);
 }
 
 /** Remembers a segment that passes without being believed, and of a SYN what it offers. */
