@@ -189,7 +189,6 @@ export interface OptionsHeaderMatch {
   readonly kind: 'hbh' | 'dst';
   readonly length?: ValueCondition;
   readonly options: readonly { readonly type: number; readonly length: number | null }[];
-  readonly notStrict: boolean;
 }
 /** `length` and `reserved`: IPv6 only. */
 export interface AhMatch {
@@ -207,7 +206,8 @@ export interface TosMatch extends MaskedCondition {
 }
 export interface PkttypeMatch {
   readonly kind: 'pkttype';
-  readonly type: 'unicast' | 'broadcast' | 'multicast';
+  /** `otherhost`: seen, but addressed to another machine. */
+  readonly type: 'unicast' | 'broadcast' | 'multicast' | 'otherhost';
   readonly negated: boolean;
 }
 export interface QuotaMatch {

@@ -10,7 +10,7 @@ import type {
   RangeCondition,
   ValueCondition,
 } from '../ast.js';
-import { fullMask, isZero, maskWords, parseAddress, parseLooseAddress, parseMask } from './address.js';
+import { fullMask, maskWords, parseAddress, parseLooseAddress, parseMask } from './address.js';
 import type { GivenOption, Reader, Reading } from './grammar.js';
 import { portNumber } from './names.js';
 import { hex, takeNumber, UINT32_MAX, wholeNumber } from './numbers.js';
@@ -60,6 +60,14 @@ export const ports: Reader<NumberRange> = (text, reading) => {
   const low = colon === 0 ? 0 : port(text.slice(0, colon), reading);
   const high = colon === text.length - 1 ? 65535 : port(text.slice(colon + 1), reading);
   return low > high ? reading.where.refuse('value', 'port range is reversed', 'low:high') : { low, high };
+};
+
+/** Ports as {@link range}, with names; the ends may be crossed. */
+export const portOrRange: Reader<NumberRange> = (text, reading) => {
+  const parts = text.split(':');
+  const ends = parts.map((part, i) => (part === '' && parts.length === 2 ? i * 65535 : port(part, reading)));
+  if (parts.length > 2) reading.where.refuse('value', 'not a port range', 'port or low:high');
+  return { low: ends[0]!, high: ends[ends.length - 1]! };
 };
 
 /** `value` or `value/mask`, unsigned 32-bit. */
@@ -188,5 +196,3 @@ export function maskedCondition(
 export function maskOr(given: GivenOption<AddressWords> | undefined, family: Family): AddressWords {
   return given === undefined ? fullMask(family) : given.value;
 }
-
-export { isZero };
