@@ -31,18 +31,18 @@ const LAN = 1;
 const WAN = 2;
 const WAN_ADDRESS = 0xcb007101 | 0;
 const SERVER_PORT = 443;
-const TCP = 6;
-const UDP = 17;
+const PROTOCOL_NUMBERS = { icmp: 1, tcp: 6, udp: 17 } as const;
+const ECHO_REQUEST = 8;
 /** Bytes of every packet, and of the slot that it is stored in. */
 const PACKET_BYTES = 52;
 const SLOT_WORDS = 16;
 
-export type Protocol = 'tcp' | 'udp';
+export type Protocol = 'tcp' | 'udp' | 'icmp';
 
 const SYN = 0x02;
 const ACK = 0x10;
 
-/** An IPv4 packet of 52 bytes, checksums right. */
+/** An IPv4 packet of 52 bytes, checksums right. ICMP is an echo request or reply whose identifier is `id`. */
 function writePacket(
   bytes: Uint8Array,
   at: number,
@@ -57,13 +57,24 @@ function writePacket(
   view.setUint16(2, PACKET_BYTES);
   view.setUint16(6, 0x4000);
   view.setUint8(8, 64);
-  view.setUint8(9, protocol === 'tcp' ? TCP : UDP);
+  view.setUint8(9, PROTOCOL_NUMBERS[protocol]);
   view.setInt32(12, from[0]);
   view.setInt32(16, to[0]);
   view.setUint16(10, ~sumRange(bytes, at, at + 20, 0) & 0xffff);
-  view.setUint16(20, from[1]);
-  view.setUint16(22, to[1]);
+  const addresses = Int32Array.of(from[0], 0, 0, 0, to[0], 0, 0, 0);
   const transportBytes = PACKET_BYTES - 20;
+  let pseudo = sumPseudoHeader(addresses, PROTOCOL_NUMBERS[protocol], transportBytes);
+  let checksumAt = 26;
+  if (protocol === 'icmp') {
+    const isReply = from[1] === SERVER_PORT;
+    view.setUint8(20, isReply ? 0 : ECHO_REQUEST);
+    view.setUint16(24, isReply ? to[1] : from[1]);
+    pseudo = 0;
+    checksumAt = 22;
+  } else {
+    view.setUint16(20, from[1]);
+    view.setUint16(22, to[1]);
+  }
   if (protocol === 'tcp') {
     view.setUint32(24, tcp.sequence);
     view.setUint32(28, tcp.acknowledgement);
@@ -71,17 +82,11 @@ function writePacket(
     view.setUint16(34, 0xffff);
     view.setUint32(40, 0x0101080a);
     view.setUint32(44, 1);
-  } else {
+    checksumAt = 36;
+  } else if (protocol === 'udp') {
     view.setUint16(24, transportBytes);
   }
-  const addresses = Int32Array.of(from[0], 0, 0, 0, to[0], 0, 0, 0);
-  const sum = sumRange(
-    bytes,
-    at + 20,
-    at + PACKET_BYTES,
-    sumPseudoHeader(addresses, view.getUint8(9), transportBytes),
-  );
-  view.setUint16(protocol === 'tcp' ? 36 : 26, ~sum & 0xffff || 0xffff);
+  view.setUint16(checksumAt, ~sumRange(bytes, at + 20, at + PACKET_BYTES, pseudo) & 0xffff || 0xffff);
 }
 
 export class Traffic {
@@ -144,7 +149,7 @@ export class Traffic {
     }
     for (const nowMs of [1, 4000]) {
       for (let flow = 0; flow < this.#flows; flow++) {
-        const first = this.protocol === 'udp' && nowMs === 1;
+        const first = this.protocol !== 'tcp' && nowMs === 1;
         this.#expect(this.sendOriginal(flow, nowMs), first ? CtInfo.NEW : CtInfo.ESTABLISHED);
         this.#expect(this.sendReply(flow, nowMs), CtInfo.ESTABLISHED_REPLY);
       }

@@ -1,0 +1,76 @@
+/** The established path allocates nothing: measured in child processes on plain JavaScript, as users run it. */
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import ts from 'typescript';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Inside the project, so that packages are found. */
+const BUILD = join(ROOT, '.build', `noalloc-${process.pid}`);
+
+/** Strips the types of what the child needs; no type check, that is `npm run types`. */
+async function transpile(folder: string): Promise<void> {
+  for (const name of await readdir(join(ROOT, folder), { recursive: true })) {
+    if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue;
+    const text = await readFile(join(ROOT, folder, name), 'utf8');
+    const { outputText } = ts.transpileModule(text, {
+      compilerOptions: {
+        target: ts.ScriptTarget.ES2022,
+        module: ts.ModuleKind.ES2022,
+        verbatimModuleSyntax: true,
+      },
+    });
+    const file = join(BUILD, folder, name.replace(/\.ts$/, '.js'));
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, outputText);
+  }
+}
+
+beforeAll(async () => {
+  for (const folder of ['lib', 'bench', 'test/noalloc']) await transpile(folder);
+}, 60_000);
+
+afterAll(() => rm(BUILD, { recursive: true, force: true }));
+
+async function measure(
+  ...words: string[]
+): Promise<{ packets: number; grownBytes: number; collections: number }> {
+  const { stdout } = await run(process.execPath, [
+    '--expose-gc',
+    '--max-semi-space-size=64',
+    '--min-semi-space-size=64',
+    join(BUILD, 'test/noalloc/child.js'),
+    ...words,
+  ]);
+  return JSON.parse(stdout);
+}
+
+/** Bytes per packet below which it is noise: the smallest object has 12. */
+const NOISE = 0.5;
+
+describe('an established packet allocates nothing', () => {
+  for (const protocol of ['udp', 'tcp', 'icmp']) {
+    for (const direction of ['original', 'reply']) {
+      test(`${protocol}, ${direction} direction`, { timeout: 60_000 }, async () => {
+        const { packets, grownBytes, collections } = await measure(protocol, direction, 'whole');
+        expect(grownBytes / packets).toBeLessThan(NOISE);
+        expect(collections).toBe(0);
+      });
+    }
+  }
+
+  test('with times that have a fraction', { timeout: 60_000 }, async () => {
+    const { packets, grownBytes, collections } = await measure('udp', 'original', 'fractional');
+    expect(grownBytes / packets).toBeLessThan(NOISE);
+    expect(collections).toBe(0);
+  });
+
+  test('and the measurement sees one small object per packet', { timeout: 60_000 }, async () => {
+    const { packets, grownBytes, collections } = await measure('udp', 'original', 'whole', 'plant');
+    expect(grownBytes / packets > NOISE || collections > 0).toBe(true);
+  });
+});
