@@ -16,6 +16,7 @@
 import { Connections } from './conntrack/connections.js';
 import { NIL } from './conntrack/entries.js';
 import { Reaper, type ReaperOptions } from './conntrack/reaper.js';
+import { type Restored, restoreSnapshot, takeSnapshot } from './conntrack/snapshot.js';
 import { ConntrackSysctl } from './conntrack/sysctl.js';
 import { Tracker, type TrackerOptions } from './conntrack/tracker.js';
 import { DropCounters, DropReason } from './counters.js';
@@ -118,6 +119,21 @@ export class Engine {
   /** The rules of a family as iptables-save prints them. */
   save(family: 4 | 6, counters: 'with' | 'without' = 'without'): string {
     return this.rules(family).save(counters);
+  }
+
+  /** All live connections as bytes, to be restored in another process or after a restart. */
+  saveConnections(nowMs: number): Promise<Uint8Array> {
+    return takeSnapshot(this.tracker, nowMs);
+  }
+
+  /**
+   * Restores saved connections beside the live ones, each with the time that it had left. Throws a ConfigurationError,
+   * and nothing has changed then.
+   */
+  restoreConnections(snapshot: Uint8Array, nowMs: number): Promise<Restored> {
+    return restoreSnapshot(this.tracker, snapshot, nowMs, (table, entry) => {
+      this.nat.bindings(table.version).adopt(entry);
+    });
   }
 
   /**

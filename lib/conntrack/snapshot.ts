@@ -54,7 +54,7 @@ export interface Restored {
   readonly clashed: number;
 }
 
-/** Called for each entry after it was linked, e.g. to enter it into an index of NAT's. */
+/** Called for each entry after it was linked: whoever indexes entries (NAT by their sources) must learn of it. */
 export type RestoreObserver = (table: ConntrackTable, entry: EntryId) => void;
 
 /** All confirmed entries that have not expired at `nowMs`, as bytes that the caller owns. */
@@ -83,7 +83,7 @@ export async function restoreSnapshot(
   tracker: Tracker,
   snapshot: Uint8Array,
   nowMs: number,
-  onRestored?: RestoreObserver,
+  adopt: RestoreObserver,
 ): Promise<Restored> {
   const words = await readWords(snapshot);
   const plan = planTables(tracker, words);
@@ -99,7 +99,7 @@ export async function restoreSnapshot(
         clashed++;
       } else {
         restored++;
-        onRestored?.(table, entry);
+        adopt(table, entry);
       }
     }
   }

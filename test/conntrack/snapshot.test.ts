@@ -9,6 +9,8 @@ import { ConfigurationError } from '../../lib/errors.js';
 import { key } from './model.js';
 
 const HEADER_BYTES = 28;
+/** Nobody indexes these trackers' entries. */
+const ignore = (): void => {};
 
 function tracker(maxConnections = 100, startMs = 0): Tracker {
   const made = new Tracker({ maxConnections, buckets: 16, seed: 5 });
@@ -121,7 +123,7 @@ describe('a snapshot of connections', () => {
           });
           const bytes = await takeSnapshot(from, savedAt);
           const into = tracker(100, restoredAt);
-          expect(await restoreSnapshot(into, bytes, restoredAt)).toEqual({
+          expect(await restoreSnapshot(into, bytes, restoredAt, ignore)).toEqual({
             restored: specs.length,
             clashed: 0,
           });
@@ -141,7 +143,7 @@ describe('a snapshot of connections', () => {
     add(from, 4, 1, 120_000);
     const bytes = await takeSnapshot(from, 40_000);
     const into = tracker(100, 3_640_000);
-    await restoreSnapshot(into, bytes, 3_640_000);
+    await restoreSnapshot(into, bytes, 3_640_000, ignore);
     into.begin(3_640_000 + 79_999);
     expect(find(into, 4, 1)).not.toBe(NIL);
     into.begin(3_640_000 + 80_000);
@@ -156,7 +158,10 @@ describe('a snapshot of connections', () => {
     const gone = add(from, 4, 3, 1000);
     from.table(4).destroy(gone, DestroyReason.DELETED);
     const into = tracker();
-    expect(await restoreSnapshot(into, await takeSnapshot(from, 10), 0)).toEqual({ restored: 1, clashed: 0 });
+    expect(await restoreSnapshot(into, await takeSnapshot(from, 10), 0, ignore)).toEqual({
+      restored: 1,
+      clashed: 0,
+    });
     expect(find(into, 4, 2)).not.toBe(NIL);
   });
 
@@ -180,7 +185,7 @@ describe('a snapshot of connections', () => {
     for (const port of [1, 2, 3]) add(from, port === 2 ? 6 : 4, port, 1000);
     const into = tracker(3);
     add(into, 4, 77, 1000);
-    const error = await refused(restoreSnapshot(into, await takeSnapshot(from, 0), 0));
+    const error = await refused(restoreSnapshot(into, await takeSnapshot(from, 0), 0, ignore));
     expect(error.place).toMatchObject({ word: '3', expected: 'at most 2' });
     expect(into.count).toBe(1);
   });
@@ -194,13 +199,13 @@ describe('a snapshot of connections', () => {
     for (let at = 0; at < bytes.length; at++) {
       const bad = bytes.slice();
       bad[at]! ^= 0x10;
-      await refused(restoreSnapshot(into, bad, 0));
+      await refused(restoreSnapshot(into, bad, 0, ignore));
     }
     for (let length = 0; length < bytes.length; length++) {
-      await refused(restoreSnapshot(into, bytes.slice(0, length), 0));
+      await refused(restoreSnapshot(into, bytes.slice(0, length), 0, ignore));
     }
     expect(into.count).toBe(0);
-    expect(await restoreSnapshot(into, bytes, 0)).toEqual({ restored: 2, clashed: 0 });
+    expect(await restoreSnapshot(into, bytes, 0, ignore)).toEqual({ restored: 2, clashed: 0 });
   });
 
   test('its XXH64 is the reference hash of what follows the header', async () => {
@@ -224,11 +229,11 @@ describe('a snapshot of connections', () => {
     const without = await bare.takeSnapshot(from, 0);
     expect(new DataView(without.buffer).getUint32(8, true)).toBe(0);
     expect(without.slice(HEADER_BYTES)).toEqual(withWasm.slice(HEADER_BYTES));
-    expect(await bare.restoreSnapshot(tracker(), withWasm, 0)).toEqual({ restored: 1, clashed: 0 });
+    expect(await bare.restoreSnapshot(tracker(), withWasm, 0, ignore)).toEqual({ restored: 1, clashed: 0 });
     const bad = withWasm.slice();
     bad[40]! ^= 1;
-    await expect(bare.restoreSnapshot(tracker(), bad, 0)).rejects.toThrow('damaged');
+    await expect(bare.restoreSnapshot(tracker(), bad, 0, ignore)).rejects.toThrow('damaged');
     vi.unstubAllGlobals();
-    expect(await restoreSnapshot(tracker(), without, 0)).toEqual({ restored: 1, clashed: 0 });
+    expect(await restoreSnapshot(tracker(), without, 0, ignore)).toEqual({ restored: 1, clashed: 0 });
   });
 });
