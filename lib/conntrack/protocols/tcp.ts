@@ -156,7 +156,7 @@ export function trackTcp(
     isTrusted = judged === RST_TRUSTED;
     if (judged === RST_INEXACT) {
       after = before;
-      isTrusted = answersLetThrough(entries, entry, packet, before);
+      isTrusted = answersLetThrough(entries, entry, direction, packet, before);
     }
   }
 
@@ -292,16 +292,22 @@ function judgeReset(
       return RST_CHECK_WINDOW;
     return RST_INEXACT;
   }
-  return answersLetThrough(entries, entry, packet, state) ? RST_TRUSTED : RST_CHECK_WINDOW;
+  return answersLetThrough(entries, entry, direction, packet, state) ? RST_TRUSTED : RST_CHECK_WINDOW;
 }
 
 /** Whether a RST is the answer to a SYN or ACK that passed without being believed; then no window is asked. */
-function answersLetThrough(entries: Entries, entry: EntryId, packet: Packet, state: number): boolean {
+function answersLetThrough(
+  entries: Entries,
+  entry: EntryId,
+  direction: Direction,
+  packet: Packet,
+  state: number,
+): boolean {
   const status = entries.status(entry);
   const lastSeen = last(entries, entry);
-  const lastClass = lastSeen & 7;
+  const isSynOfPeer = lastSeen === (SYN | ((1 - direction) << 3));
   if (
-    (((status & SEEN_REPLY) !== 0 && lastClass === SYN) || ((status & ASSURED) === 0 && lastClass === ACK)) &&
+    (((status & SEEN_REPLY) !== 0 && isSynOfPeer) || ((status & ASSURED) === 0 && (lastSeen & 7) === ACK)) &&
     tcpAcknowledgement(packet) === lastEnd(entries, entry)
   ) {
     return true;
