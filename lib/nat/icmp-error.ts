@@ -8,6 +8,7 @@
 import { Status } from '../conntrack/entries.js';
 import { sumPseudoHeader, sumRange } from '../wire/checksum.js';
 import { ChecksumState, type Packet } from '../wire/packet.js';
+import { Quoted } from '../wire/quoted.js';
 import { rewrite } from './rewrite.js';
 
 const NONE = ChecksumState.NONE;
@@ -23,15 +24,11 @@ const IPV4_BYTES = 20;
 const IPV6_BYTES = 40;
 const CHECKSUM_AT = 2;
 
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const AUTHENTICATION = 51;
-const NO_NEXT = 59;
-const DESTINATION = 60;
-
 const NAT = Status.SRC_NAT | Status.DST_NAT;
 const DONE = Status.SRC_NAT_DONE | Status.DST_NAT_DONE;
+
+/** The view of what is quoted. */
+const quoted = new Quoted();
 
 /**
  * Whether an error may go on as far as NAT is concerned: 1, or 0 when it is cut short, its checksum is wrong, or it is a
@@ -55,9 +52,9 @@ export function checkError(packet: Packet, status: number): 0 | 1 {
 export function rewriteError(packet: Packet, protocol: number, manip: number, target: Int32Array): 0 | 1 {
   const version = packet.version;
   const at = packet.transport;
-  const quoted = at + ERROR_BYTES;
-  const transport = version === 4 ? quoted + ((packet.u8(quoted) & 15) << 2) : findTransport(packet, quoted);
-  if (rewrite(packet, quoted, transport, version, protocol, 1 - manip, target) === 0) return 0;
+  const start = at + ERROR_BYTES;
+  const transport = quoted.parse(packet, start) === 1 ? quoted.transport : -1;
+  if (rewrite(packet, start, transport, version, protocol, 1 - manip, target) === 0) return 0;
   if (packet.checksumState !== PARTIAL) {
     packet.setU16(at + CHECKSUM_AT, 0);
     packet.setU16(at + CHECKSUM_AT, ~sumError(packet) & 0xffff);
@@ -70,31 +67,4 @@ function sumError(packet: Packet): number {
   const lengthBytes = packet.end - packet.transport;
   const initial = packet.version === 4 ? 0 : sumPseudoHeader(packet.addresses, ICMPV6, lengthBytes);
   return sumRange(packet.bytes, packet.transport, packet.end, initial);
-}
-
-/** Offset of the transport header of the IPv6 packet quoted at `quoted`; -1 if it has none or was cut before it. */
-function findTransport(packet: Packet, quoted: number): number {
-  const end = packet.end;
-  let next = packet.u8(quoted + 6);
-  let at = quoted + IPV6_BYTES;
-  while (
-    next === HOP_BY_HOP ||
-    next === ROUTING ||
-    next === FRAGMENT ||
-    next === AUTHENTICATION ||
-    next === DESTINATION
-  ) {
-    if (at + 2 > end) return -1;
-    const units = packet.u8(at + 1);
-    let headerBytes = (units + 1) << 3;
-    if (next === FRAGMENT) {
-      if (at + 4 > end || packet.u16(at + 2) >>> 3 > 0) return -1;
-      headerBytes = 8;
-    } else if (next === AUTHENTICATION) {
-      headerBytes = (units + 2) << 2;
-    }
-    next = packet.u8(at);
-    at += headerBytes;
-  }
-  return next === NO_NEXT ? -1 : at;
 }

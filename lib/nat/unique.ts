@@ -15,6 +15,7 @@ import { Direction, type EntryId, NIL, Status, type TupleId } from '../conntrack
 import { type ConntrackTable, DestroyReason } from '../conntrack/table.js';
 import { copyKey, equalKeys, invertKey, KEY_KIND, KEY_WORDS } from '../conntrack/tuples.js';
 import type { Random } from '../random.js';
+import { ExhaustedRanges } from './exhausted.js';
 import { isInRange, isPortInRange } from './in-range.js';
 import { classMinimum, classSize, PortKind, portKind, portOf, setPort } from './ports.js';
 import { Manip, type NatRange, NatRangeFlag } from './range.js';
@@ -49,6 +50,7 @@ export class UniqueTuples {
   readonly #table: ConntrackTable;
   readonly #sources: SourceIndex;
   readonly #random: Random;
+  readonly #exhausted: ExhaustedRanges;
   readonly #reply = new Int32Array(KEY_WORDS);
   readonly #mine = new Int32Array(KEY_WORDS);
   readonly #other = new Int32Array(KEY_WORDS);
@@ -57,6 +59,7 @@ export class UniqueTuples {
     this.#table = table;
     this.#sources = sources;
     this.#random = random;
+    this.#exhausted = new ExhaustedRanges(table);
   }
 
   /**
@@ -164,6 +167,7 @@ export class UniqueTuples {
     manip: Manip,
     now: number,
   ): 0 | 1 {
+    if (this.#exhausted.recalls(key, manip, first, size, now) === 1) return 0;
     const last = portOf(key, manip);
     let evictable = NIL;
     for (let i = 0; i < size; i++) {
@@ -174,8 +178,13 @@ export class UniqueTuples {
       if (evictable === NIL && this.#canEvict(tuple, entry) === 1) evictable = port;
       offset = offset + 1 === size ? 0 : offset + 1;
     }
-    setPort(key, manip, evictable === NIL ? last : evictable);
-    return evictable !== NIL && this.#isTakenAndKept(key, entry, now) === 0 ? 1 : 0;
+    if (evictable === NIL) {
+      this.#exhausted.remember(key, manip, first, size, now);
+      setPort(key, manip, last);
+      return 0;
+    }
+    setPort(key, manip, evictable);
+    return this.#isTakenAndKept(key, entry, now) === 0 ? 1 : 0;
   }
 
   /** Tuple of the connection that answers to `key` would be taken for, or NIL. */
