@@ -304,8 +304,8 @@ export class Tracker {
     if (entry === NIL || packet.ctinfo >= ESTABLISHED_REPLY) return ACCEPT;
     const table = this.table(packet.version);
     const entries = table.entries;
-    if ((entries.status(entry) & Status.CONFIRMED) !== 0) return ACCEPT;
-    if ((entries.status(entry) & Status.DYING) !== 0) return this.#drop(packet, DropReason.CONFIRM_CLASH);
+    // A packet that ended its connection (a RST) still goes its way.
+    if ((entries.status(entry) & (Status.CONFIRMED | Status.DYING)) !== 0) return ACCEPT;
     const now = this.context.now;
     const key = this.#key;
     for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
