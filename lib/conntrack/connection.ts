@@ -106,8 +106,8 @@ export function readTuple(table: ConntrackTable, entry: EntryId, direction: Dire
   const protocol = table.entries.protocol(entry);
   const ports = key[8] as number;
   return {
-    source: formatAddress(table.version, key, 0),
-    destination: formatAddress(table.version, key, 4),
+    source: formatAddress(key, table.version),
+    destination: formatAddress(key, table.version, 4),
     ...readPorts(protocol, ports),
   };
 }
