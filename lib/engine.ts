@@ -24,7 +24,9 @@ import { Reassembler } from './fragments/reassembler.js';
 import type { Host } from './host.js';
 import { Nat } from './nat/nat.js';
 import { type Random, unpredictableRandom } from './random.js';
+import { restoreRuleset } from './rules/restore.js';
 import { Rules, type RulesObservers } from './rules/rules.js';
+import { saveRuleset } from './rules/save.js';
 import { CtInfo, type Packet } from './wire/packet.js';
 import { Hook, Verdict } from './wire/verdict.js';
 
@@ -32,7 +34,6 @@ const PREROUTING = Hook.PREROUTING;
 const INPUT = Hook.INPUT;
 const FORWARD = Hook.FORWARD;
 const OUTPUT = Hook.OUTPUT;
-const POSTROUTING = Hook.POSTROUTING;
 const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const INVALID = CtInfo.INVALID;
@@ -113,12 +114,12 @@ export class Engine {
    * nothing has changed then.
    */
   restore(family: 4 | 6, text: string, file?: string): void {
-    this.rules(family).restore(text, file);
+    this.rules(family).replace(restoreRuleset(text, { family, ...(file === undefined ? {} : { file }) }));
   }
 
   /** The rules of a family as iptables-save prints them. */
   save(family: 4 | 6, counters: 'with' | 'without' = 'without'): string {
-    return this.rules(family).save(counters);
+    return saveRuleset(this.rules(family).toRuleset(), { counters });
   }
 
   /** All live connections as bytes, to be restored in another process or after a restart. */
@@ -148,6 +149,16 @@ export class Engine {
       this.tracker.discard(packet);
     }
     return verdict;
+  }
+
+  /**
+   * Does what is due by time alone: the reaper's passes. The reaper starts when tracking is first needed, and stops
+   * when no rule needs it any more. Call it now and then, or at `nextMs`.
+   */
+  tick(nowMs: number): void {
+    if (this.isTracking(4) === 1 || this.isTracking(6) === 1) this.reaper.start(nowMs);
+    else this.reaper.stop();
+    this.reaper.advance(nowMs);
   }
 
   /** The packet's way is over: an entry that it began and that was never confirmed is given back. */
