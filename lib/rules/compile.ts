@@ -1,0 +1,327 @@
+/**
+ * Compiles a ruleset's typed objects into programs. Throws a ConfigurationError and leaves nothing behind, so that the
+ * rules in force stay until the new ones are complete. Cold.
+ *
+ * What a rule may use in which table and hook is checked where the text is read; here only what the walk relies on:
+ * chains exist, calls do not come back to themselves.
+ */
+import { ConfigurationError } from '../errors.js';
+import { Hook } from '../wire/verdict.js';
+import type {
+  AddressCondition,
+  ChainSpec,
+  Family,
+  InterfaceCondition,
+  MatchSpec,
+  RuleSpec,
+  Ruleset,
+  TableName,
+  TableSpec,
+  TargetSpec,
+} from './ast.js';
+import type { Match, Target } from './context.js';
+import type { RuleEnvironment, RulePlace } from './environment.js';
+import { InterfaceTest } from './interfaces.js';
+import { createMatch } from './matches/create.js';
+import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, RuleFlag, type TableProgram } from './program.js';
+import { createTarget } from './targets/create.js';
+
+/** Table names by index. */
+export const TABLE_NAMES: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
+
+const HOOKS: ReadonlyMap<string, number> = new Map(Object.entries(Hook));
+
+/** Matches and targets that switch connection tracking on for their family, wherever in a table they stand. */
+const TRACKING_MATCHES: ReadonlySet<MatchSpec['kind']> = new Set([
+  'conntrack',
+  'state',
+  'connmark',
+  'connbytes',
+  'connlimit',
+  'helper',
+]);
+const TRACKING_TARGETS: ReadonlySet<TargetSpec['kind']> = new Set([
+  'SNAT',
+  'DNAT',
+  'MASQUERADE',
+  'REDIRECT',
+  'NETMAP',
+  'CONNMARK',
+]);
+
+/** Where the matches and targets of a rule are made for. */
+export interface RuleScope {
+  readonly environment: RuleEnvironment;
+  readonly family: Family;
+  readonly rule: RuleSpec;
+  readonly place: RulePlace;
+}
+
+export interface CompiledRuleset {
+  readonly family: Family;
+  readonly programs: readonly TableProgram[];
+}
+
+export function compileRuleset(ruleset: Ruleset, environment: RuleEnvironment): CompiledRuleset {
+  return {
+    family: ruleset.family,
+    programs: ruleset.tables.map((table) => new TableCompiler(table, ruleset.family, environment).compile()),
+  };
+}
+
+/** Whether a table has a rule that connections must be tracked for. */
+export function needsTracking(table: TableSpec): boolean {
+  return table.chains.some((chain) =>
+    chain.rules.some(
+      ({ matches, target }) =>
+        matches.some(({ kind }) => TRACKING_MATCHES.has(kind)) ||
+        TRACKING_TARGETS.has(target.kind) ||
+        (target.kind === 'CT' && !target.notrack),
+    ),
+  );
+}
+
+class TableCompiler {
+  readonly #table: TableSpec;
+  readonly #family: Family;
+  readonly #environment: RuleEnvironment;
+  readonly #stride: number;
+  readonly #words: Int32Array;
+  readonly #packets: Float64Array;
+  readonly #bytes: Float64Array;
+  readonly #matches: Match[] = [];
+  readonly #targets: Target[] = [];
+  readonly #interfaces: InterfaceTest[] = [];
+  readonly #interfaceIndex = new Map<string, number>();
+  readonly #places: RulePlace[] = [];
+  /** First rule of each chain. */
+  readonly #firsts = new Map<string, number>();
+
+  constructor(table: TableSpec, family: Family, environment: RuleEnvironment) {
+    this.#table = table;
+    this.#family = family;
+    this.#environment = environment;
+    this.#stride = family === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
+    let rules = 0;
+    for (const chain of table.chains) {
+      this.#firsts.set(chain.name, rules);
+      rules += chain.rules.length + 1;
+    }
+    this.#words = new Int32Array(rules * this.#stride);
+    this.#packets = new Float64Array(rules);
+    this.#bytes = new Float64Array(rules);
+  }
+
+  compile(): TableProgram {
+    const starts = new Int32Array(5).fill(NO_CHAIN);
+    const policies = new Int32Array(5).fill(NO_CHAIN);
+    const depth = callDepth(this.#table);
+    let rule = 0;
+    for (const chain of this.#table.chains) {
+      const first = rule;
+      for (const spec of chain.rules) this.#rule(rule++, spec, chain);
+      this.#chainEnd(rule, chain);
+      const hook = chain.policy === undefined ? undefined : HOOKS.get(chain.name);
+      if (hook !== undefined) {
+        starts[hook] = first;
+        policies[hook] = rule;
+      }
+      rule++;
+    }
+    return {
+      spec: this.#table,
+      index: TABLE_NAMES.indexOf(this.#table.name),
+      words: this.#words,
+      interfaces: this.#interfaces,
+      matches: this.#matches,
+      targets: this.#targets,
+      starts,
+      policies,
+      packets: this.#packets,
+      bytes: this.#bytes,
+      places: this.#places,
+      depth,
+    };
+  }
+
+  #rule(index: number, spec: RuleSpec, chain: ChainSpec): void {
+    const place: RulePlace = {
+      table: this.#table.name,
+      chain: chain.name,
+      number: index - (this.#firsts.get(chain.name) as number) + 1,
+    };
+    const scope: RuleScope = { environment: this.#environment, family: this.#family, rule: spec, place };
+    const words = this.#words;
+    const at = index * this.#stride;
+    words[at] = this.#conditions(at, spec);
+    words[at + 4] = this.#matches.length;
+    for (const match of spec.matches) {
+      const made = createMatch(match, scope);
+      if (made !== undefined) this.#matches.push(made);
+    }
+    words[at + 5] = this.#matches.length;
+    this.#target(at, spec.target, scope);
+    this.#count(index, spec.counters ?? { packets: 0, bytes: 0 }, place);
+  }
+
+  #chainEnd(index: number, chain: ChainSpec): void {
+    const action =
+      chain.policy === undefined
+        ? Action.RETURN
+        : chain.policy === 'ACCEPT'
+          ? Action.POLICY_ACCEPT
+          : Action.POLICY_DROP;
+    this.#words[index * this.#stride + 6] = action;
+    this.#count(index, chain.policy === undefined ? { packets: 0, bytes: 0 } : chain.counters, {
+      table: this.#table.name,
+      chain: chain.name,
+      number: chain.policy === undefined ? 'return' : 'policy',
+    });
+  }
+
+  #count(index: number, counters: { packets: number; bytes: number }, place: RulePlace): void {
+    this.#packets[index] = counters.packets;
+    this.#bytes[index] = counters.bytes;
+    this.#places[index] = place;
+  }
+
+  /** Writes the base conditions; returns the flags. */
+  #conditions(at: number, spec: RuleSpec): number {
+    const words = this.#words;
+    let flags = 0;
+    const { protocol, inInterface, outInterface } = spec;
+    if (spec.source !== undefined) {
+      flags |= RuleFlag.SOURCE | (spec.source.negated ? RuleFlag.SOURCE_NEGATED : 0);
+      this.#address(at + 8, spec.source);
+    }
+    if (spec.destination !== undefined) {
+      flags |= RuleFlag.DESTINATION | (spec.destination.negated ? RuleFlag.DESTINATION_NEGATED : 0);
+      this.#address(at + (this.#family === 4 ? 10 : 16), spec.destination);
+    }
+    if (protocol !== undefined) {
+      flags |= RuleFlag.PROTOCOL | (protocol.negated ? RuleFlag.PROTOCOL_NEGATED : 0);
+      words[at + 1] = protocol.number;
+    }
+    if (inInterface !== undefined) {
+      flags |= RuleFlag.IN | (inInterface.negated ? RuleFlag.IN_NEGATED : 0);
+      words[at + 2] = this.#interfaceTest(inInterface);
+    }
+    if (outInterface !== undefined) {
+      flags |= RuleFlag.OUT | (outInterface.negated ? RuleFlag.OUT_NEGATED : 0);
+      words[at + 3] = this.#interfaceTest(outInterface);
+    }
+    if (spec.fragment === 'fragment') flags |= RuleFlag.FRAGMENT;
+    if (spec.fragment === 'not-fragment') flags |= RuleFlag.NOT_FRAGMENT;
+    return flags;
+  }
+
+  #address(at: number, condition: AddressCondition): void {
+    const length = this.#family === 4 ? 1 : 4;
+    for (let i = 0; i < length; i++) {
+      this.#words[at + i] = condition.words[i] as number;
+      this.#words[at + length + i] = condition.mask[i] as number;
+    }
+  }
+
+  /** Index of the test for a condition; rules with the same names share one. */
+  #interfaceTest(condition: InterfaceCondition): number {
+    const key = `${condition.name}${condition.wildcard ? '+' : ''}`;
+    let index = this.#interfaceIndex.get(key);
+    if (index === undefined) {
+      index = this.#interfaces.push(new InterfaceTest(this.#environment.host, condition)) - 1;
+      this.#interfaceIndex.set(key, index);
+    }
+    return index;
+  }
+
+  #target(at: number, spec: TargetSpec, scope: RuleScope): void {
+    const words = this.#words;
+    switch (spec.kind) {
+      case 'none':
+        words[at + 6] = Action.NEXT;
+        return;
+      case 'ACCEPT':
+        words[at + 6] = Action.ACCEPT;
+        return;
+      case 'DROP':
+        words[at + 6] = Action.DROP;
+        return;
+      case 'RETURN':
+        words[at + 6] = Action.RETURN;
+        return;
+      case 'jump':
+      case 'goto':
+        words[at + 6] = spec.kind === 'jump' ? Action.JUMP : Action.GOTO;
+        words[at + 7] = this.#firsts.get(spec.chain) as number;
+        return;
+      default: {
+        const made = createTarget(spec, scope);
+        words[at + 6] = made === undefined ? Action.NEXT : Action.TARGET;
+        if (made !== undefined) words[at + 7] = this.#targets.push(made) - 1;
+      }
+    }
+  }
+}
+
+/**
+ * Most jumps that can be open at a time. Throws if a chain is called that does not exist or is built in, or if a chain
+ * that a hook reaches calls itself, directly or not. Rules behind one that always ends the chain are not looked at, as
+ * in Linux; nor are chains that no hook reaches.
+ */
+function callDepth(table: TableSpec): number {
+  const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
+  const depths = new Map<string, number>();
+  const open = new Set<string>();
+  const visit = (chain: ChainSpec): number => {
+    const known = depths.get(chain.name);
+    if (known !== undefined) return known;
+    open.add(chain.name);
+    let depth = 0;
+    for (const rule of chain.rules) {
+      if (rule.target.kind === 'jump' || rule.target.kind === 'goto') {
+        const called = chains.get(rule.target.chain) as ChainSpec;
+        if (open.has(called.name)) {
+          throw new ConfigurationError('conflict', 'chains call each other in a loop', {
+            ...rule.place,
+            word: called.name,
+          });
+        }
+        depth = Math.max(depth, visit(called) + (rule.target.kind === 'jump' ? 1 : 0));
+      } else if (endsChain(rule)) {
+        break;
+      }
+    }
+    open.delete(chain.name);
+    depths.set(chain.name, depth);
+    return depth;
+  };
+  for (const chain of table.chains) {
+    for (const { target, place } of chain.rules) {
+      if (target.kind !== 'jump' && target.kind !== 'goto') continue;
+      const called = chains.get(target.chain);
+      if (called === undefined || called.policy !== undefined) {
+        throw new ConfigurationError('unknown', 'no such chain', {
+          ...place,
+          word: target.chain,
+          expected: "a user's chain of the table",
+        });
+      }
+    }
+  }
+  return Math.max(0, ...table.chains.filter((chain) => chain.policy !== undefined).map(visit));
+}
+
+/** A rule without any condition whose target is a verdict: nothing behind it is ever reached. */
+function endsChain(rule: RuleSpec): boolean {
+  const { kind } = rule.target;
+  return (
+    (kind === 'ACCEPT' || kind === 'DROP' || kind === 'RETURN') &&
+    rule.matches.length === 0 &&
+    rule.source === undefined &&
+    rule.destination === undefined &&
+    rule.inInterface === undefined &&
+    rule.outInterface === undefined &&
+    rule.protocol === undefined &&
+    rule.fragment === undefined
+  );
+}

@@ -1,0 +1,114 @@
+/**
+ * Makes the object of a match from its typed form. Cold.
+ */
+import { ConfigurationError } from '../../errors.js';
+import type { MatchSpec } from '../ast.js';
+import type { RuleScope } from '../compile.js';
+import type { Match } from '../context.js';
+import {
+  ConnectionBytesMatch,
+  ConnectionStateMatch,
+  ConnmarkMatch,
+  ConntrackFieldsMatch,
+  CtstateMatch,
+} from './connection.js';
+import { ConnectionLimitMatch } from './connlimit.js';
+import {
+  AuthenticationHeaderMatch,
+  FragmentHeaderMatch,
+  HeaderOptionsMatch,
+  HeaderSetMatch,
+  RoutingHeaderMatch,
+} from './headers6.js';
+import {
+  AddressRangeMatch,
+  AddressTypeMatch,
+  EcnBitsMatch,
+  HopLimitMatch,
+  MacSourceMatch,
+  PacketLengthMatch,
+  PacketMarkMatch,
+  PacketTypeMatch,
+  TrafficClassMatch,
+} from './network.js';
+import { ByteQuotaMatch, ChanceMatch, NthMatch, TokenBucketMatch } from './rate.js';
+import { SpiMatch } from './security.js';
+import { IcmpTypeMatch, MssMatch, PortListMatch, TcpHeaderMatch, UdpHeaderMatch } from './transport.js';
+
+/** Undefined for a match that always holds. Throws a ConfigurationError for one that cannot be had here. */
+export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefined {
+  const { tracker, host, random } = scope.environment;
+  switch (spec.kind) {
+    case 'comment':
+      return undefined;
+    case 'tcp':
+      return new TcpHeaderMatch(spec);
+    case 'udp':
+      return new UdpHeaderMatch(spec);
+    case 'icmp':
+    case 'icmp6':
+      return new IcmpTypeMatch(spec);
+    case 'multiport':
+      return new PortListMatch(spec);
+    case 'tcpmss':
+      return new MssMatch(spec);
+    case 'conntrack': {
+      const { kind: _, state, ...rest } = spec;
+      return state !== undefined && Object.keys(rest).length === 0
+        ? new CtstateMatch(state, tracker)
+        : new ConntrackFieldsMatch(spec, tracker);
+    }
+    case 'state':
+      return new ConnectionStateMatch(spec);
+    case 'connmark':
+      return new ConnmarkMatch(spec, tracker);
+    case 'connbytes':
+      return new ConnectionBytesMatch(spec, tracker);
+    case 'connlimit':
+      return new ConnectionLimitMatch(spec, tracker);
+    case 'length':
+      return new PacketLengthMatch(spec);
+    case 'mark':
+      return new PacketMarkMatch(spec);
+    case 'addrtype':
+      return new AddressTypeMatch(spec, host);
+    case 'iprange':
+      return new AddressRangeMatch(spec);
+    case 'ttl':
+    case 'hl':
+      return new HopLimitMatch(spec);
+    case 'dscp':
+    case 'tos':
+      return new TrafficClassMatch(spec);
+    case 'ecn':
+      return new EcnBitsMatch(spec);
+    case 'pkttype':
+      return new PacketTypeMatch(spec);
+    case 'mac':
+      return new MacSourceMatch(spec);
+    case 'limit':
+      return new TokenBucketMatch(spec);
+    case 'quota':
+      return new ByteQuotaMatch(spec);
+    case 'statistic':
+      return spec.mode === 'nth' ? new NthMatch(spec) : new ChanceMatch(spec, random);
+    case 'ipv6header':
+      return new HeaderSetMatch(spec);
+    case 'frag':
+      return new FragmentHeaderMatch(spec);
+    case 'rt':
+      return new RoutingHeaderMatch(spec);
+    case 'hbh':
+    case 'dst':
+      return new HeaderOptionsMatch(spec);
+    case 'ah':
+      return scope.family === 4 ? new SpiMatch(spec) : new AuthenticationHeaderMatch(spec);
+    case 'esp':
+      return new SpiMatch(spec);
+    default:
+      throw new ConfigurationError('unsupported', 'this match is not supported', {
+        ...scope.rule.place,
+        word: spec.kind,
+      });
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The rules of one family: its tables, replaced as a whole, walked per packet, saved with their counters.
+ *
+ * Hot: `hasTable`, `needsTracking`, `traverse`. The rest is configuration. Replacing is atomic: everything
+ * is compiled before anything is exchanged, and tables that the new ruleset does not name stay as they are. A table
+ * that was never named does not exist: packets pass it uncounted.
+ */
+import { ConfigurationError } from '../errors.js';
+import type { Packet } from '../wire/packet.js';
+import { Verdict } from '../wire/verdict.js';
+import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
+import { compileRuleset, needsTracking } from './compile.js';
+import type { RuleEnvironment, RulePlace } from './environment.js';
+import { NO_CHAIN, type TableProgram } from './program.js';
+import { restoreRuleset } from './restore.js';
+import { saveRuleset } from './save.js';
+import { ZONE_FROM_MARK } from './targets/connection.js';
+import { RuleWalk } from './walk.js';
+
+export type { LogRecord, RuleEnvironment, RulePlace, RulesObservers } from './environment.js';
+
+/** Index of a table. */
+export const Table = { RAW: 0, MANGLE: 1, NAT: 2, FILTER: 3, SECURITY: 4 } as const;
+
+const ACCEPT = Verdict.ACCEPT;
+const NONE = NO_CHAIN;
+const MARKED_ZONE = ZONE_FROM_MARK;
+
+export class Rules {
+  readonly family: Family;
+  /** Whether a rule needs connections to be tracked: 1 or 0. */
+  needsTracking: 0 | 1 = 0;
+  readonly #environment: RuleEnvironment;
+  readonly #walk: RuleWalk;
+  /** [5] by table index. */
+  readonly #programs: (TableProgram | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+  /** Tables in the order in which they were first named. */
+  #order: readonly TableProgram[] = [];
+
+  constructor(family: Family, environment: RuleEnvironment) {
+    this.family = family;
+    this.#environment = environment;
+    this.#walk = new RuleWalk(environment.tracker, environment.observers);
+  }
+
+  // ---- per packet ----
+
+  /** 1 if the table exists. */
+  hasTable(table: number): 0 | 1 {
+    return this.#programs[table] === undefined ? 0 : 1;
+  }
+
+  /** What the table says to the packet at `hook`. ACCEPT if it has no chain there; DROP sets `packet.reason`. */
+  traverse(table: number, hook: number, packet: Packet, nowMs: number): Verdict {
+    const program = this.#programs[table];
+    if (program === undefined || program.starts[hook] === NONE) return ACCEPT;
+    const verdict = this.#walk.run(program, hook, packet, nowMs);
+    if ((packet.template & MARKED_ZONE) !== 0) settleZone(packet);
+    return verdict;
+  }
+
+  // ---- configuration ----
+
+  /** Puts the tables of `ruleset` in the place of those that there were. Throws a ConfigurationError before that. */
+  replace(ruleset: Ruleset): void {
+    if (ruleset.family !== this.family) {
+      throw new ConfigurationError('conflict', `these are rules of IPv${ruleset.family}`, {
+        expected: `rules of IPv${this.family}`,
+      });
+    }
+    const { programs } = compileRuleset(ruleset, this.#environment);
+    const order = [...this.#order];
+    for (const program of programs) {
+      const before = order.findIndex(({ index }) => index === program.index);
+      if (before === -1) order.push(program);
+      else order[before] = program;
+    }
+    this.#install(order);
+  }
+
+  /** The same from iptables-save text; `file` is named in errors. */
+  restore(text: string, file?: string): void {
+    const { family } = this;
+    this.replace(restoreRuleset(text, file === undefined ? { family } : { family, file }));
+  }
+
+  /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
+  remove(table?: TableName): void {
+    this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
+  }
+
+  /** Interfaces were made, removed or renamed: rules ask for their names again. */
+  interfacesChanged(): void {
+    for (const program of this.#order) for (const test of program.interfaces) test.forget();
+  }
+
+  #install(order: readonly TableProgram[]): void {
+    this.#order = order;
+    this.#programs.fill(undefined);
+    let depth = 0;
+    for (const program of order) {
+      this.#programs[program.index] = program;
+      depth = Math.max(depth, program.depth);
+    }
+    this.#walk.reserve(depth);
+    this.needsTracking = order.some(({ spec }) => needsTracking(spec)) ? 1 : 0;
+  }
+
+  // ---- reading ----
+
+  /** The rules with their counters as they are now, in the order in which the tables were first named. */
+  toRuleset(): Ruleset {
+    return { family: this.family, tables: this.#order.map(countedTable) };
+  }
+
+  /** The same as iptables-save prints it; `with` puts counters before each rule. */
+  save(counters: 'with' | 'without' = 'without'): string {
+    return saveRuleset(this.toRuleset(), { counters });
+  }
+
+  /** Where a packet can be counted, and how often one was, table by table; the ends of users' chains are left out. */
+  *counters(): Iterable<RulePlace & CounterSpec> {
+    for (const { places, packets, bytes } of this.#order) {
+      for (const [i, place] of places.entries()) {
+        if (place.number === 'return') continue;
+        yield { ...place, packets: packets[i] as number, bytes: bytes[i] as number };
+      }
+    }
+  }
+
+  /** Sets counters to zero, of all tables or one (`iptables -Z`). */
+  zero(table?: TableName): void {
+    for (const { spec, packets, bytes } of this.#order) {
+      if (table !== undefined && spec.name !== table) continue;
+      packets.fill(0);
+      bytes.fill(0);
+    }
+  }
+}
+
+/** `CT --zone mark`: the zone is the mark as the raw table left it. */
+function settleZone(packet: Packet): void {
+  packet.template = (packet.template & ~(MARKED_ZONE | 0xffff)) | (packet.mark & 0xffff);
+}
+
+function countedTable({ spec, packets, bytes }: TableProgram): TableSpec {
+  let at = 0;
+  const next = (): CounterSpec => ({ packets: packets[at] as number, bytes: bytes[at++] as number });
+  const chains = spec.chains.map((chain): ChainSpec => {
+    const rules = chain.rules.map((rule): RuleSpec => ({ ...rule, counters: next() }));
+    const end = next();
+    return { ...chain, rules, counters: chain.policy === undefined ? { packets: 0, bytes: 0 } : end };
+  });
+  return { ...spec, chains };
+}

@@ -1,0 +1,112 @@
+/**
+ * Targets about the packet's connection: CONNMARK, CT, NOTRACK. Hot.
+ */
+import { Change } from '../../conntrack/context.js';
+import type { EntryId } from '../../conntrack/entries.js';
+import type { Tracker } from '../../conntrack/tracker.js';
+import { ConfigurationError } from '../../errors.js';
+import { CtInfo, type Packet } from '../../wire/packet.js';
+import type { ConnmarkTarget as ConnmarkSpec, CtTarget } from '../ast.js';
+import type { RuleScope } from '../compile.js';
+import { CONTINUE, type Target } from '../context.js';
+
+const ON = CONTINUE;
+const NIL = -1;
+const INVALID = CtInfo.INVALID;
+const UNTRACKED = CtInfo.UNTRACKED;
+const MARK_CHANGED = Change.MARK;
+
+const SET = 0;
+const SAVE = 1;
+const RESTORE = 2;
+
+export class ConnmarkTarget implements Target {
+  readonly #tracker: Tracker;
+  readonly #action: number;
+  /** set: the value; else the packet's mask. */
+  readonly #packetBits: number;
+  /** Bits of the connection's mark that are written (set, save) or read (restore). */
+  readonly #connectionBits: number;
+  readonly #shift: number;
+
+  constructor(spec: ConnmarkSpec, tracker: Tracker) {
+    this.#tracker = tracker;
+    this.#shift = spec.shift;
+    if (spec.action === 'set') {
+      this.#action = SET;
+      this.#packetBits = spec.value | 0;
+      this.#connectionBits = spec.mask | 0;
+    } else {
+      this.#action = spec.action === 'save' ? SAVE : RESTORE;
+      this.#packetBits = spec.nfMask | 0;
+      this.#connectionBits = spec.ctMask | 0;
+    }
+  }
+
+  act(packet: Packet): number {
+    if (packet.entry === NIL) return ON;
+    const table = this.#tracker.table(packet.version);
+    const entry = packet.entry as EntryId;
+    const before = table.entries.mark(entry);
+    if (this.#action === RESTORE) {
+      packet.mark = (packet.mark & ~this.#packetBits) ^ this.#shifted(before & this.#connectionBits);
+      return ON;
+    }
+    const mark =
+      this.#action === SET
+        ? this.#shifted((before & ~this.#connectionBits) ^ this.#packetBits)
+        : (before & ~this.#connectionBits) ^ this.#shifted(packet.mark & this.#packetBits);
+    if (mark !== before) {
+      table.entries.setMark(entry, mark);
+      this.#tracker.context.changed(table, entry, MARK_CHANGED);
+    }
+    return ON;
+  }
+
+  #shifted(value: number): number {
+    const shift = this.#shift;
+    return shift === 0 ? value : shift > 0 ? value << shift : (value >>> -shift) | 0;
+  }
+}
+
+/** Bits of {@link Packet.template}. */
+const TEMPLATE_PRESENT = 1 << 16;
+const DIRECTION_SHIFT = 17;
+/** The zone's id is the mark that the packet has when the raw table is over. */
+export const ZONE_FROM_MARK = 1 << 19;
+
+const DIRECTIONS = { both: 0, original: 1, reply: 2 } as const;
+
+/** Leaves a template for the tracker; the first one counts. Events are told anyway: `--ctevents` has no effect. */
+export class ConntrackTarget implements Target {
+  readonly #template: number;
+
+  constructor(spec: CtTarget, scope: RuleScope) {
+    if (spec.helper !== undefined || spec.timeout !== undefined) {
+      throw new ConfigurationError('unsupported', 'CT without helpers and timeout policies only', {
+        ...scope.rule.place,
+        word: spec.helper ?? spec.timeout,
+      });
+    }
+    const { id = 0, direction = 'both' } = spec.zone ?? {};
+    this.#template =
+      TEMPLATE_PRESENT | (DIRECTIONS[direction] << DIRECTION_SHIFT) | (id === 'mark' ? ZONE_FROM_MARK : id);
+  }
+
+  act(packet: Packet): number {
+    if (isFresh(packet)) packet.template = this.#template;
+    return ON;
+  }
+}
+
+export class NotrackTarget implements Target {
+  act(packet: Packet): number {
+    if (isFresh(packet)) packet.ctinfo = UNTRACKED;
+    return ON;
+  }
+}
+
+/** Neither tracked nor decided about before. */
+function isFresh(packet: Packet): boolean {
+  return packet.entry === NIL && packet.ctinfo === INVALID && packet.template === 0;
+}
