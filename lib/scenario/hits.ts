@@ -4,17 +4,15 @@
  * A name is `4:table/CHAIN/2` for the second rule and `4:table/CHAIN/P` for the policy. Order: the tables as the rules'
  * text names them, built-in chains in hook order before the user's.
  */
-import type { Ruleset } from '../rules/ast.js';
-
-/** Reads the ruleset of one family with its counters as they are now. */
-export type RulesetReader = () => Ruleset;
+import type { Rules } from '../rules/rules.js';
 
 export class HitRecorder {
-  readonly #readers: readonly RulesetReader[];
-  #before = new Map<string, number>();
+  readonly #rules: readonly Rules[];
+  #before: Map<string, number>;
 
-  constructor(readers: readonly RulesetReader[]) {
-    this.#readers = readers;
+  /** Watches the rules of some families, from now on. */
+  constructor(rules: readonly Rules[]) {
+    this.#rules = rules;
     this.#before = this.#read();
   }
 
@@ -32,16 +30,10 @@ export class HitRecorder {
 
   #read(): Map<string, number> {
     const counts = new Map<string, number>();
-    for (const read of this.#readers) {
-      const { family, tables } = read();
-      for (const table of tables) {
-        for (const chain of table.chains) {
-          const name = `${family}:${table.name}/${chain.name}`;
-          for (const [i, rule] of chain.rules.entries()) {
-            counts.set(`${name}/${i + 1}`, rule.counters?.packets ?? 0);
-          }
-          if (chain.policy !== undefined) counts.set(`${name}/P`, chain.counters.packets);
-        }
+    for (const rules of this.#rules) {
+      for (const { table, chain, number, packets } of rules.counters()) {
+        const end = number === 'policy' ? 'P' : number;
+        counts.set(`${rules.family}:${table}/${chain}/${end}`, packets);
       }
     }
     return counts;

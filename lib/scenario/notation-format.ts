@@ -1,8 +1,9 @@
 /**
  * Packets as one line of text. Cold. The grammar is described in `notation.ts`.
  */
-import { formatAddress } from '../rules/text/address.js';
+
 import { protocolName } from '../rules/text/names.js';
+import { formatAddress } from '../wire/address.js';
 import { decodeDraft, decodeQuote, encodeDraft, type PacketDraft, Protocol, type TcpDraft } from './draft.js';
 import { u16, u32 } from './fields.js';
 import { formatHex } from './hex.js';

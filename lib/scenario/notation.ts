@@ -16,8 +16,8 @@
  */
 import { ConfigurationError, type ConfigurationErrorCode } from '../errors.js';
 import type { AddressWords } from '../rules/ast.js';
-import { parseAddress } from '../rules/text/address.js';
 import { protocolNumber } from '../rules/text/names.js';
+import { parseAddress } from '../wire/address.js';
 import { encodeDraft, newDraft, type PacketDraft, Protocol } from './draft.js';
 import { setU16 } from './fields.js';
 import { parseHex } from './hex.js';

@@ -58,7 +58,8 @@ export class OutputRecorder {
   #one(name: string, packet: Uint8Array, mayMake: boolean): TracePacket {
     const version = (packet[0] ?? 0) >> 4;
     let isMade = false;
-    let normalised: { ipid?: 'norm'; fragid?: 'norm' } = {};
+    let ipid: { ipid?: 'norm' } = {};
+    let fragid: { fragid?: 'norm' } = {};
     let bytes = packet;
     if (version === 4 && packet.length >= 20) {
       const id = u16(packet, 4);
@@ -68,17 +69,17 @@ export class OutputRecorder {
         setU16(bytes, 4, 0);
         setU16(bytes, 10, 0);
         setU16(bytes, 10, checksum(bytes.subarray(0, ((bytes[0] as number) & 15) * 4)));
-        normalised = { ipid: 'norm' };
+        ipid = { ipid: 'norm' };
       }
     } else if (version === 6 && packet.length >= 48) {
       if (packet[6] === FRAGMENT && !this.#ids6.has(u32(packet, 44))) {
         bytes = packet.slice();
         bytes.fill(0, 44, 48);
-        normalised = { fragid: 'norm' };
+        fragid = { fragid: 'norm' };
       }
       isMade = mayMake && packet[7] === OWN_TTL;
     }
-    return { if: name, ...(isMade ? { gen: true } : {}), ...normalised, packet: formatHex(bytes) };
+    return { if: name, ...fragid, ...(isMade ? { gen: true } : {}), ...ipid, packet: formatHex(bytes) };
   }
 }
 

@@ -9,8 +9,9 @@
 import { ManualClock } from '../clock.js';
 import { ConfigurationError } from '../errors.js';
 import { Router } from '../network/router.js';
+import type { Rules } from '../rules/rules.js';
 import { formatHex, parseHex } from './hex.js';
-import { HitRecorder, type RulesetReader } from './hits.js';
+import { HitRecorder } from './hits.js';
 import { OutputRecorder, type SentPacket } from './outputs.js';
 import { patchPacket } from './patch.js';
 import { TraceRandom } from './random.js';
@@ -69,7 +70,7 @@ export function runTrace(trace: Trace): Run {
   const clock = new ManualClock();
   const outputs = new OutputRecorder(trace.interfaces.map((one) => one.name));
   const table = new TableRecorder();
-  const hits = new HitRecorder(rulesetReaders(trace, router));
+  const hits = new HitRecorder(rulesOf(trace, router));
   let sent: SentPacket[] = [];
   router.onTransmit = (index, bytes) => {
     sent.push({ interface: index - 1, bytes: bytes.slice() });
@@ -167,9 +168,7 @@ function capacityOf(max: string | undefined): number {
   throw new ConfigurationError('value', `${MAX_NAME}: not a number of entries`, { word: max });
 }
 
-function rulesetReaders(trace: Trace, router: Router): RulesetReader[] {
-  const readers: RulesetReader[] = [];
-  if (trace.rules4) readers.push(() => router.engine.rules4.toRuleset());
-  if (trace.rules6) readers.push(() => router.engine.rules6.toRuleset());
-  return readers;
+/** The rules of the families that the scenario has rules of. */
+function rulesOf(trace: Trace, { engine }: Router): Rules[] {
+  return [...(trace.rules4 ? [engine.rules4] : []), ...(trace.rules6 ? [engine.rules6] : [])];
 }

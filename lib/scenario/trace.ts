@@ -240,12 +240,12 @@ function readSteps(field: Field, slotMs: number): TraceStep[] {
     if (at !== undefined && t < 0) throw at.refuse('milliseconds from 0 on');
     return {
       t,
+      ...optional('write_error', record.get('write_error')?.integer()),
       ...optional('in', record.get('in')?.text()),
       ...optional('packet', record.get('packet')?.hex()),
       ...optional('note', record.get('note')?.text()),
       ...optional('patch', record.get('patch')?.list().map(readPatch)),
       ...optional('advance_ms', advance),
-      ...optional('write_error', record.get('write_error')?.integer()),
       ...optional('out', record.get('out')?.list().map(readPacket)),
       ...optional('late', record.get('late')?.list().map(readPacket)),
       ...optional('hits', record.get('hits')?.counts()),
@@ -270,9 +270,9 @@ function readPacket(field: Field): TracePacket {
   const record = field.record();
   return {
     if: record.need('if').text(),
+    ...(record.get('fragid') === undefined ? {} : { fragid: 'norm' }),
     ...(record.get('gen') === undefined ? {} : { gen: true }),
     ...(record.get('ipid') === undefined ? {} : { ipid: 'norm' }),
-    ...(record.get('fragid') === undefined ? {} : { fragid: 'norm' }),
     packet: record.need('packet').hex(),
   };
 }

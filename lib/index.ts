@@ -1,0 +1,38 @@
+/**
+ * The door of the core: re-exports only. Free of Node: it runs in browsers alike.
+ */
+export {
+  type Capture,
+  type CapturedPacket,
+  type CaptureInterface,
+  readCapture,
+  readPackets,
+} from './capture/capture.js';
+export { LinkFrame, LinkOutcome, LinkType, rewrapPacket, wrapInEthernet } from './capture/link.js';
+export { PcapngWriter, writePcapng } from './capture/pcapng-writer.js';
+export { type Clock, ManualClock, systemClock } from './clock.js';
+export type { Connection, Counts, Tuple } from './conntrack/connection.js';
+export type { ConnectionEvents, ConnectionFilter, Connections } from './conntrack/connections.js';
+export { type DumpForm, formatConnection } from './conntrack/dump.js';
+export { Status } from './conntrack/entries.js';
+export { type Reaper, type ReaperOptions, type ReaperReport, runReaper } from './conntrack/reaper.js';
+export type { Tracker, TrackerOptions, TrackerStatistics } from './conntrack/tracker.js';
+export { DROP_REASON_NAMES, type DropCounters, DropReason } from './counters.js';
+export { Engine, type EngineOptions } from './engine.js';
+export { ConfigurationError, type ConfigurationErrorCode, type ErrorPlace } from './errors.js';
+export { AddressType, type Host, StaticHost, type StaticInterface } from './host.js';
+export type { InterfaceOptions } from './network/interfaces.js';
+export { Router, type RouterOptions } from './network/router.js';
+export { type Random, SeededRandom, unpredictableRandom } from './random.js';
+export type { ChainSpec, RuleSpec, Ruleset, TableSpec } from './rules/ast.js';
+export type { LogRecord, RulePlace, Rules, RulesObservers } from './rules/rules.js';
+export { checkTrace, type TraceResult } from './scenario/check.js';
+export type { Difference, DifferenceKind } from './scenario/compare.js';
+export { formatPacket, parsePacket } from './scenario/notation.js';
+export { formatRecording } from './scenario/record.js';
+export { type Fate, type Passed, Replay, type ReplayOptions, type Sent } from './scenario/replay.js';
+export { formatFailure } from './scenario/report.js';
+export { type Run, runTrace } from './scenario/run.js';
+export { readTrace, type Trace } from './scenario/trace.js';
+export { ChecksumState, CtInfo, Packet, PacketType } from './wire/packet.js';
+export { HOOK_NAMES, Hook, Verdict } from './wire/verdict.js';

@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { readTraceFile } from '../../lib/node/trace-files.js';
+import type { Run } from '../../lib/scenario/run.js';
+import type { Reading } from '../../lib/scenario/table.js';
+import { readTrace, type Trace, type TraceStep } from '../../lib/scenario/trace.js';
+
+/** Recordings of Linux; each file has one trace per line. */
+export const TRACE_FOLDER = new URL('../traces/', import.meta.url).pathname;
+
+/** Traces that do not pass yet: name to reason. */
+export const EXCEPTIONS: Record<string, string> = JSON.parse(
+  readFileSync(`${TRACE_FOLDER}exceptions.json`, 'utf8'),
+);
+
+/** Names of the groups of recordings. */
+export const GROUPS = readdirSync(TRACE_FOLDER)
+  .filter((name) => name.endsWith('.jsonl.gz'))
+  .map((name) => name.replace('.jsonl.gz', ''));
+
+/** The traces of a group. */
+export function readGroup(group: string): Trace[] {
+  const file = `${TRACE_FOLDER}${group}.jsonl.gz`;
+  return readTraceFile(file).map(({ text, place }) => readTrace(text, place));
+}
+
+/** One trace by name. */
+export function readNamed(name: string): Trace {
+  const found = readGroup(name.split('_')[0] as string).find((trace) => trace.name === name);
+  if (found === undefined) throw new Error(`no trace ${name}`);
+  return found;
+}
+
+/** A run that did exactly what the trace recorded. */
+export function recordedRun(trace: Trace): Run {
+  const readings: Map<string, Reading>[] = [];
+  let live = new Map<string, Reading>();
+  for (const step of trace.steps) {
+    live = new Map(live);
+    for (const entry of step.ct ?? []) {
+      const expiresMs = step.t + trace.dumpMs + (entry.timeout as number) * 1000 - 6;
+      live.set(entry.id, { entry, expiresMs });
+    }
+    for (const id of step.gone ?? []) live.delete(id);
+    readings.push(live);
+  }
+  return {
+    steps: trace.steps,
+    readings,
+    ...(trace.final4 === undefined ? {} : { final4: trace.final4 }),
+    ...(trace.final6 === undefined ? {} : { final6: trace.final6 }),
+  };
+}
+
+/** The run with one step changed. */
+export function withStep(run: Run, k: number, change: Partial<TraceStep>): Run {
+  return { ...run, steps: run.steps.map((step, i) => (i === k ? { ...step, ...change } : step)) };
+}
