@@ -105,6 +105,8 @@ export class Packet {
   fragmentMaxBytes = 0;
   /** 1 if the fragment that was largest carried DF (Linux then keeps DF on the way out). */
   fragmentDf = 0;
+  /** Payload bytes of the fragments that this packet arrived in, in order; undefined if it came whole. */
+  fragmentLengths: Int32Array | undefined = undefined;
   /** Why it was dropped, a {@link DropReason}. Set by whoever gives the verdict. */
   reason: DropReason = DropReason.NONE;
 
@@ -161,6 +163,7 @@ export class Packet {
     this.template = 0;
     this.fragmentMaxBytes = 0;
     this.fragmentDf = 0;
+    this.fragmentLengths = undefined;
     this.reason = DropReason.NONE;
   }
 
