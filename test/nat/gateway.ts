@@ -6,7 +6,7 @@ import { TrackContext } from '../../lib/conntrack/context.js';
 import { Direction, type EntryId, NIL, Status } from '../../lib/conntrack/entries.js';
 import { ConntrackTable } from '../../lib/conntrack/table.js';
 import { invertKey, KEY_WORDS, packKey } from '../../lib/conntrack/tuples.js';
-import { type Host, StaticHost, type StaticInterface } from '../../lib/host.js';
+import { StaticHost, type StaticInterface } from '../../lib/host.js';
 import { Nat, type NatRules } from '../../lib/nat/nat.js';
 import { type Manip, type NatRange, NatRangeFlag } from '../../lib/nat/range.js';
 import { type Random, SeededRandom } from '../../lib/random.js';
@@ -229,16 +229,20 @@ export const WAN = 2;
 /** Tracks by tuple, binds and confirms. `rules` decides per hook what a new connection's binding is. */
 export class Gateway implements NatRules {
   readonly context = new TrackContext();
-  readonly tables = { 4: new ConntrackTable(4, 200_000, 65_536, 1), 6: new ConntrackTable(6, 4096, 4096, 1) };
+  readonly tables: { readonly 4: ConntrackTable; readonly 6: ConntrackTable };
   readonly nat: Nat;
   rule: (packet: Packet, hook: Hook) => Verdict = () => Verdict.ACCEPT;
   readonly #key = new Int32Array(KEY_WORDS);
   readonly #reply = new Int32Array(KEY_WORDS);
 
-  constructor(random: Random = new SeededRandom(7), host: Host = new StaticHost(INTERFACES)) {
+  constructor(random: Random = new SeededRandom(7), capacity = 1024) {
+    this.tables = {
+      4: new ConntrackTable(4, capacity, capacity, 1),
+      6: new ConntrackTable(6, capacity, capacity, 1),
+    };
     this.nat = new Nat(
       { context: this.context, eachTable: (made) => Object.values(this.tables).forEach(made) },
-      host,
+      new StaticHost(INTERFACES),
       random,
     );
   }

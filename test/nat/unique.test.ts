@@ -7,6 +7,8 @@ import type { Packet } from '../../lib/wire/packet.js';
 import { build, Gateway, range, Script } from './gateway.js';
 
 const { SRC, DST } = Manip;
+/** Room for every port of an address. */
+const ALL = 65_536;
 const SERVER = '198.51.100.7';
 
 function udp(source: string, port: number, destination = SERVER, destinationPort = 53): Uint8Array {
@@ -198,7 +200,7 @@ describe('other protocols', () => {
 
 describe('exhaustion', () => {
   it('uses all 64,512 ports of an address, each once, then says so', () => {
-    const gateway = new Gateway();
+    const gateway = new Gateway(undefined, ALL);
     const events: NatExhausted[] = [];
     gateway.nat.onExhausted = (event) => events.push({ ...event });
     const seen = new Set<string>();
@@ -225,7 +227,7 @@ describe('exhaustion', () => {
   }, 60_000);
 
   it('finds the one port that is free again, wherever the draws begin', () => {
-    const gateway = new Gateway();
+    const gateway = new Gateway(undefined, ALL);
     for (let port = 1024; port < 65_536; port++)
       gateway.bind(udp('10.0.0.2', port), SRC, range('203.0.113.1'));
     for (const port of [1024, 33_333, 65_535]) {
@@ -248,7 +250,7 @@ describe('exhaustion', () => {
   });
 
   it('costs one search a second per server, and none is missed that ends meanwhile', () => {
-    const gateway = new Gateway();
+    const gateway = new Gateway(undefined, ALL);
     for (let port = 1024; port < 65_536; port++)
       gateway.bind(udp('10.0.0.2', port), SRC, range('203.0.113.1'));
     const started = performance.now();
@@ -311,7 +313,7 @@ describe('a finished TCP connection', () => {
   });
 
   it('keeps its tuple while another port is free', () => {
-    const gateway = new Gateway();
+    const gateway = new Gateway(undefined, ALL);
     const entries = gateway.tables[4].entries;
     for (let port = 1024; port < 65_536; port++) {
       if (port === 50_000) continue;
