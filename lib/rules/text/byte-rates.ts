@@ -22,8 +22,11 @@ export function byteRate(text: string, where: Where): number | undefined {
   }
   const bytes = Number(match[1]) * (UNITS[match[2]!.toLowerCase()] ?? Number.NaN);
   if (!(bytes > 0 && bytes <= COST_MAX)) where.refuse('value', 'byte rate out of range', 'up to 4095mb/s');
-  const cost = Math.floor(COST_MAX / (Math.floor(bytes / 16) + 1));
-  return rateOfCost(cost);
+  return rateOfCost(costOf(bytes));
+}
+
+function costOf(bytes: number): number {
+  return Math.floor(COST_MAX / (Math.floor(bytes / (1 << STEP_SHIFT)) + 1));
 }
 
 function rateOfCost(cost: number): number {
@@ -40,13 +43,22 @@ export function parseBytes(text: string, where: Where): number {
   return count * UNITS[(match[2] ?? '').toLowerCase()]!;
 }
 
-/** In the largest unit that divides it. */
+const PRINTED_UNITS = [
+  { name: 'mb', bytes: MEGA },
+  { name: 'kb', bytes: KILO },
+  { name: 'b', bytes: 1 },
+] as const;
+
+/** In the largest unit that it fills, the rest cut off, as Linux prints bursts. */
 export function formatBytes(bytes: number): string {
-  if (bytes >= MEGA && bytes % MEGA === 0) return `${bytes / MEGA}mb`;
-  if (bytes >= KILO && bytes % KILO === 0) return `${bytes / KILO}kb`;
-  return `${bytes}b`;
+  const unit = PRINTED_UNITS.find((one) => bytes >= one.bytes) ?? PRINTED_UNITS[2];
+  return `${Math.floor(bytes / unit.bytes)}${unit.name}`;
 }
 
+/** In the largest unit in which the kernel keeps the same rate. */
 export function formatByteRate(bytesPerSecond: number): string {
-  return `${formatBytes(bytesPerSecond)}/s`;
+  const fits = (unit: number): boolean =>
+    bytesPerSecond >= unit && costOf(bytesPerSecond - (bytesPerSecond % unit)) === costOf(bytesPerSecond);
+  const unit = PRINTED_UNITS.find(({ bytes }) => fits(bytes)) ?? PRINTED_UNITS[2];
+  return `${Math.floor(bytesPerSecond / unit.bytes)}${unit.name}/s`;
 }

@@ -38,9 +38,7 @@ export const limit = match({
     burst === 5 ? undefined : say('limit-burst', burst),
   ],
   check: ({ average, burst }) =>
-    burstOverflows(average, burst, LIMIT_TICKS, 32)
-      ? 'the burst does not fit: give a smaller one'
-      : undefined,
+    burstOverflows(average, burst, 'limit') ? 'the burst does not fit: give a smaller one' : undefined,
 });
 
 type HashlimitRate =
@@ -159,7 +157,7 @@ export const hashlimit = match({
     ];
   },
   check: ({ unit, average, burst }) =>
-    unit === 'packets' && burstOverflows(average, burst, HASHLIMIT_TICKS, 64)
+    unit === 'packets' && burstOverflows(average, burst, 'hashlimit')
       ? 'the burst does not fit: give a smaller one'
       : undefined,
 });

@@ -46,22 +46,30 @@ export function formatRate(interval: number, ticksPerSecond: number): { text: st
   return { text: `${count}/${chosen.name}`, unitSeconds: chosen.seconds };
 }
 
-/** Credits that a kernel gives per second: for limit in 32 bits, for hashlimit in 64. */
-const CREDITS = { 32: 32000n, 64: 1000n << 37n } as const;
-
-/** Whether `interval * burst` overflows the kernel's credit counter, which then refuses the rule. */
-export function burstOverflows(
-  interval: number,
-  burst: number,
-  ticksPerSecond: number,
-  bits: 32 | 64,
-): boolean {
-  const width = (value: bigint): bigint => BigInt.asUintN(bits, value);
-  const perSecond = CREDITS[bits];
-  const ticks = BigInt(ticksPerSecond);
-  const limit = ((1n << BigInt(bits)) - 1n) / perSecond;
-  const credits = (user: bigint): bigint =>
-    width(user > limit ? (user / ticks) * perSecond : (user * perSecond) / ticks);
+/**
+ * Whether the kernel's credit counter overflows on `interval * burst`: it refuses such a rule.
+ * limit counts in 32 bits, 32,000 credits a second; hashlimit in 64 bits, 1000 << 37 credits a second.
+ */
+export function burstOverflows(interval: number, burst: number, counter: 'limit' | 'hashlimit'): boolean {
+  const credits = counter === 'limit' ? limitCredits : hashlimitCredits;
   const one = BigInt(interval);
-  return burst === 0 || credits(width(one * BigInt(burst))) < credits(one);
+  return burst === 0 || credits(one * BigInt(burst)) < credits(one);
+}
+
+const LIMIT_CREDITS = 32_000n;
+const LIMIT_TICKS = 10_000n;
+
+function limitCredits(user: bigint): bigint {
+  const ticks = BigInt.asUintN(32, user);
+  const wide = ticks > 0xffffffffn / LIMIT_CREDITS;
+  return BigInt.asUintN(
+    32,
+    wide ? (ticks / LIMIT_TICKS) * LIMIT_CREDITS : (ticks * LIMIT_CREDITS) / LIMIT_TICKS,
+  );
+}
+
+const HASHLIMIT_CREDITS_PER_TICK = (1000n << 37n) / 1_000_000n;
+
+function hashlimitCredits(user: bigint): bigint {
+  return BigInt.asUintN(64, user * HASHLIMIT_CREDITS_PER_TICK);
 }
