@@ -313,7 +313,9 @@ export class Tracker {
       const hash = entries.hash(entries.tuple(entry, direction as Direction));
       if (table.findHashed(key, hash, now) !== NIL) {
         this.statistics.insertFailed++;
-        return this.#drop(packet, DropReason.CONFIRM_CLASH);
+        // NAT said so before, if it found no free tuple.
+        const exhausted = packet.reason === DropReason.NAT_EXHAUSTED;
+        return this.#drop(packet, exhausted ? packet.reason : DropReason.CONFIRM_CLASH);
       }
     }
     entries.setExpires(entry, (now + entries.expires(entry)) | 0);
