@@ -315,24 +315,33 @@ export class Nat {
 
   // ---- the target of a rewrite ----
 
-  /** Fills `#target`: what the `manip` end of a packet becomes whose answers have the tuple of direction `opposite`. */
+  /** Fills `#target` (of IPv4 the first address word only): what the `manip` end of a packet becomes whose answers have the tuple of direction `opposite`. */
   #aim(entries: Entries, entry: EntryId, manip: Manip, opposite: number): void {
     const target = this.#target;
     const direction = opposite as 0 | 1;
     const ports = entries.ports(entries.tuple(entry, direction));
     if (manip === SRC) {
-      for (let i = 0; i < 4; i++) target[i] = entries.destinationWord(entry, direction, i);
+      target[0] = entries.destinationWord(entry, direction, 0);
+      if (entries.version === 6) {
+        for (let i = 1; i < 4; i++) target[i] = entries.destinationWord(entry, direction, i);
+      }
       const protocol = entries.protocol(entry);
       target[TARGET_PORT] = protocol === ICMP || protocol === ICMPV6 ? ports >>> 16 : ports & 0xffff;
     } else {
-      for (let i = 0; i < 4; i++) target[i] = entries.sourceWord(entry, direction, i);
+      target[0] = entries.sourceWord(entry, direction, 0);
+      if (entries.version === 6) {
+        for (let i = 1; i < 4; i++) target[i] = entries.sourceWord(entry, direction, i);
+      }
       target[TARGET_PORT] = ports >>> 16;
     }
   }
 
   /** Brings the view's addresses in step with the rewritten header. */
   #show(packet: Packet, manip: Manip): void {
-    for (let i = 0; i < 4; i++) packet.addresses[(manip << 2) + i] = this.#target[i] as number;
+    const addresses = packet.addresses;
+    const at = manip << 2;
+    addresses[at] = this.#target[0] as number;
+    if (packet.version === 6) for (let i = 1; i < 4; i++) addresses[at + i] = this.#target[i] as number;
   }
 }
 
