@@ -12,7 +12,7 @@ import {
   prefixMask,
 } from '../../wire/address.js';
 import type { Family } from '../ast.js';
-import { takeNumber } from './numbers.js';
+import { takeNumber, wholeNumber } from './numbers.js';
 
 const ZERO: AddressWords = [0, 0, 0, 0];
 export const FULL_MASK_4: AddressWords = [-1, 0, 0, 0];
@@ -28,19 +28,24 @@ export function parseLooseAddress(text: string, family: Family): AddressWords | 
   return parseNumericHost(text) ?? parseQuad(text, 1);
 }
 
-/** The host spellings of old: parts in octal (leading 0) or hex; one part is the whole address if it is hex. */
+/** Parts in octal (leading 0) or hex; a single one is the whole address. */
 function parseNumericHost(text: string): AddressWords | undefined {
   const parts = text.split('.');
-  if (!parts.some((part) => /^0[0-9xX]/.test(part))) return undefined;
-  const values: number[] = [];
-  for (const part of parts) {
-    const number = takeNumber(part);
-    if (number === undefined || number.rest !== '') return undefined;
-    values.push(number.value);
+  const odd = parts.some((part) => /^0[0-9xX]/.test(part));
+  return odd && (parts.length === 1 || parts.length === 4) ? parseHostNumber(text) : undefined;
+}
+
+/** The oldest spelling of a host: up to four numbers, the last one filling the bytes that are left (`10.1`). */
+export function parseHostNumber(text: string): AddressWords | undefined {
+  const values = text.split('.').map((part) => wholeNumber(part, 0, 0xffffffff));
+  const last = values.pop();
+  if (last === undefined || values.length > 3 || last >= 2 ** (32 - 8 * values.length)) return undefined;
+  let word = last;
+  for (const [i, value] of values.entries()) {
+    if (value === undefined || value > 255) return undefined;
+    word += value * 2 ** (24 - 8 * i);
   }
-  if (values.length === 1 && values[0]! <= 0xffffffff) return [values[0]! | 0, 0, 0, 0];
-  if (values.length !== 4 || values.some((value) => value > 255)) return undefined;
-  return [(values[0]! << 24) | (values[1]! << 16) | (values[2]! << 8) | values[3]!, 0, 0, 0];
+  return [word | 0, 0, 0, 0];
 }
 
 /** A prefix length (also 0x18 or 030) or a mask as an address. */

@@ -21,7 +21,8 @@ export function byteRate(text: string, where: Where): number | undefined {
     return undefined;
   }
   const bytes = Number(match[1]) * (UNITS[match[2]!.toLowerCase()] ?? Number.NaN);
-  if (!(bytes > 0 && bytes <= COST_MAX)) where.refuse('value', 'byte rate out of range', 'up to 4095mb/s');
+  if (!(bytes >= 16 && bytes <= COST_MAX))
+    where.refuse('value', 'byte rate out of range', '16b/s to 4095mb/s');
   return rateOfCost(costOf(bytes));
 }
 

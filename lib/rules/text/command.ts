@@ -137,7 +137,7 @@ class CommandReader {
     if (option.argument === 'none' && attached !== undefined)
       where.refuse('syntax', 'the option takes no value');
     if (option.owner === 'base') {
-      if (attached !== undefined && !'mAIRDCNPM'.includes(option.letter)) {
+      if (attached !== undefined && !'mAIRDCNPMg'.includes(option.letter)) {
         where.refuse('syntax', 'the value must be a word of its own', `--${name} ${attached}`);
       }
       this.#readLetter(option.letter, option.argument, where, attached);

@@ -121,7 +121,6 @@ export class TableDraft {
   }
 
   #rename(name: Where, to: Where): void {
-    checkNewName(to, this.#family);
     const chain = this.#own(name);
     this.#add(to);
     this.#chains.delete(name.word);
@@ -220,11 +219,15 @@ function readPolicy(policy: Where): Policy {
     : policy.refuse('value', 'not a policy', 'ACCEPT or DROP');
 }
 
-/** -N and -E are stricter than a `:` line. */
+/** -N is stricter than a `:` line. */
 function checkNewName(name: Where, family: Family): void {
   const { word } = name;
-  if (word === '' || word.length > CHAIN_NAME_MAX || /^[-!]/.test(word)) {
-    name.refuse('value', 'not a chain name', `1 to ${CHAIN_NAME_MAX} characters, not beginning with - or !`);
+  if (word === '' || word.length > CHAIN_NAME_MAX || /^[-!]|[ \t\n]/.test(word)) {
+    name.refuse(
+      'value',
+      'not a chain name',
+      `1 to ${CHAIN_NAME_MAX} characters without blanks, not beginning with - or !`,
+    );
   }
   if (findTarget(word, family) !== undefined)
     name.refuse('conflict', 'a chain cannot have the name of a target');

@@ -10,7 +10,14 @@ import type {
   RangeCondition,
   ValueCondition,
 } from '../ast.js';
-import { fullMask, maskWords, parseAddress, parseLooseAddress, parseMask } from './address.js';
+import {
+  fullMask,
+  maskWords,
+  parseAddress,
+  parseHostNumber,
+  parseLooseAddress,
+  parseMask,
+} from './address.js';
 import type { GivenOption, Reader, Reading } from './grammar.js';
 import { portNumber } from './names.js';
 import { hex, takeNumber, UINT32_MAX, wholeNumber } from './numbers.js';
@@ -137,21 +144,35 @@ export interface MaskedAddress {
   readonly mask: AddressWords;
 }
 
-/** `address` or `address/mask` or `address/prefix`. */
-export const maskedAddress: Reader<MaskedAddress> = (text, { family, where }) => {
-  const slash = text.lastIndexOf('/');
-  const mask = slash < 0 ? fullMask(family) : parseMask(text.slice(slash + 1), family);
-  if (mask === undefined) {
-    return where.refuse('value', 'invalid mask', family === 4 ? '0-32 or a dotted mask' : '0-128 or a mask');
-  }
-  const host = slash < 0 ? text : text.slice(0, slash);
-  // A mask of zero says "any", so whatever stands before it counts as 0.
-  const written = parseLooseAddress(host, family);
-  if (written === undefined) {
-    return where.refuse('value', 'not an address; host names are not resolved', `an IPv${family} address`);
-  }
-  return { written, words: maskWords(written, mask), mask };
-};
+type HostSpelling = (text: string, family: Family) => AddressWords | undefined;
+
+/** `address` or `address/mask` or `address/prefix`; `parseHost` says how addresses may be shortened. */
+function masked(parseHost: HostSpelling): Reader<MaskedAddress> {
+  return (text, { family, where }) => {
+    const slash = text.lastIndexOf('/');
+    const mask = slash < 0 ? fullMask(family) : parseMask(text.slice(slash + 1), family);
+    if (mask === undefined) {
+      return where.refuse(
+        'value',
+        'invalid mask',
+        family === 4 ? '0-32 or a dotted mask' : '0-128 or a mask',
+      );
+    }
+    const written = parseHost(slash < 0 ? text : text.slice(0, slash), family);
+    if (written === undefined) {
+      return where.refuse('value', 'not an address; host names are not resolved', `an IPv${family} address`);
+    }
+    return { written, words: maskWords(written, mask), mask };
+  };
+}
+
+/** As -s and -d take it: `10.1` is 10.1.0.0. */
+export const maskedAddress = masked(parseLooseAddress);
+
+/** As conntrack takes it: `10.1` is 10.0.0.1. */
+export const maskedHost = masked((text, family) =>
+  family === 4 ? parseHostNumber(text) : parseAddress(text, family),
+);
 
 /** A range as {@link range} prints it: `a` if both ends are the same. */
 export function formatRange(read: NumberRange): string {
