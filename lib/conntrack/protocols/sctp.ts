@@ -2,7 +2,7 @@
  * SCTP (RFC 9260): associations by their chunks (`sctp-states.ts`) and verification tags. Hot.
  *
  *   protocol word 0   0-7 state | 8 a HEARTBEAT came with a wrong tag | 9 from which direction
- *                     10, 11 an INIT was seen in the original, reply direction
+ *                     10, 11 an INIT of the original, reply direction is not completed yet
  *   protocol word 1   tag that packets of the original direction must carry
  *   protocol word 2   tag of the reply direction
  *
@@ -36,6 +36,7 @@ const INIT_ACK = SctpChunk.INIT_ACK;
 const HEARTBEAT = SctpChunk.HEARTBEAT;
 const HEARTBEAT_ACK = SctpChunk.HEARTBEAT_ACK;
 const ABORT = SctpChunk.ABORT;
+const SHUTDOWN_ACK = SctpChunk.SHUTDOWN_ACK;
 const COOKIE_ECHO = SctpChunk.COOKIE_ECHO;
 const COOKIE_ACK = SctpChunk.COOKIE_ACK;
 const SHUTDOWN_COMPLETE = SctpChunk.SHUTDOWN_COMPLETE;
@@ -64,6 +65,7 @@ const FLAG_T = 1;
 const HEARTBEAT_FAILED = 1 << 8;
 const HEARTBEAT_REPLY = 1 << 9;
 const INIT_SEEN = 10;
+const INITS_SEEN = 3 << INIT_SEEN;
 
 /** What a chunk does. */
 const REFUSED = -1;
@@ -86,11 +88,8 @@ export function trackSctp(
   if (chunks < 0) return INVALID;
   const entries = table.entries;
   const isNew = (entries.status(entry) & CONFIRMED) === 0;
-  if (isNew) {
-    if ((chunks & NEVER_FIRST) !== 0 || begin(entries, entry, packet) === 0) return INVALID;
-  } else if ((chunks & OWN_TAG_RULES) === 0 && sctpTag(packet) !== tagOf(entries, entry, direction)) {
-    return INVALID;
-  }
+  if (isNew && ((chunks & NEVER_FIRST) !== 0 || begin(entries, entry, packet) === 0)) return INVALID;
+  if ((chunks & OWN_TAG_RULES) === 0 && sctpTag(packet) !== tagOf(entries, entry, direction)) return INVALID;
 
   let isCounted = true;
   let after: number = NONE;
@@ -111,6 +110,8 @@ export function trackSctp(
       if (after === CLOSED && before === CLOSED && !isNew) isCounted = false;
     } else if (type === INIT_ACK) {
       if (noteInitAck(entries, entry, direction, packet, at) === 0) return INVALID;
+    } else if (type === COOKIE_ACK) {
+      entries.setProtocolWord(entry, 0, entries.protocolWord(entry, 0) & ~INITS_SEEN);
     }
     entries.setState(entry, after);
     if (after !== before) {
@@ -155,7 +156,7 @@ function begin(entries: Entries, entry: EntryId, packet: Packet): 0 | 1 {
       setTag(entries, entry, 1, packet.i32(at + 4));
     } else if (type === HEARTBEAT) {
       setTag(entries, entry, 0, sctpTag(packet));
-    } else {
+    } else if (type === SHUTDOWN_ACK) {
       // Out of the blue: its answer reflects the tag (RFC 9260 section 8.4).
       setTag(entries, entry, 1, sctpTag(packet));
     }
@@ -210,12 +211,15 @@ function checkTag(
 /** Takes the tag of an INIT. Returns 0 if the chunk is cut short. */
 function noteInit(entries: Entries, entry: EntryId, direction: Direction, packet: Packet, at: number): 0 | 1 {
   if (hasInitTag(packet, at) === 0) return 0;
+  const tag = packet.i32(at + 4);
+  // The tag that is known already: repeated, or forged by somebody who saw it.
+  if (tag === tagOf(entries, entry, 1 - direction) && (entries.status(entry) & CONFIRMED) !== 0) return 1;
   const memory = entries.protocolWord(entry, 0);
   const ours = 1 << (INIT_SEEN + direction);
   const theirs = 1 << (INIT_SEEN + 1 - direction);
   const isSecondCollision = (memory & ours) !== 0 && (memory & theirs) !== 0;
   entries.setProtocolWord(entry, 0, (isSecondCollision ? memory & ~theirs : memory) | ours);
-  setTag(entries, entry, 1 - direction, packet.i32(at + 4));
+  setTag(entries, entry, 1 - direction, tag);
   return 1;
 }
 

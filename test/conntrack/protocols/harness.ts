@@ -140,7 +140,7 @@ function run(tracker: Tracker, packet: Packet, step: Step): string | undefined {
   }
   // Rules in these traces drop nothing; a router drops what it cannot send, and says so.
   const isForwarded = step.out.some((out) => out.gen === undefined);
-  const isDelivered = (step.hits ?? {})[`${packet.version}:mangle/INPUT/P`] !== undefined;
+  const isDelivered = step.hits?.[`${packet.version}:mangle/INPUT/P`] !== undefined;
   if (isForwarded || isDelivered) tracker.confirm(packet);
   else tracker.discard(packet);
   for (const out of step.out) if (out.gen !== undefined) runGenerated(tracker, out.packet);
@@ -227,7 +227,9 @@ function compareEntry(table: ConntrackTable, entry: EntryId, known: TraceEntry):
     acct: known.acct,
   };
   if (known.state !== undefined) {
-    got.state = stateName(entries.protocol(entry), entries.state(entry));
+    const state = entries.state(entry);
+    // The traces have numbers for the states of SCTP.
+    got.state = known.state.startsWith('SCTP:') ? `SCTP:${state}` : stateName(entries.protocol(entry), state);
     wanted.state = known.state;
   }
   if (known.tcp !== undefined) {
@@ -251,7 +253,7 @@ function tupleText(table: ConntrackTable, entry: EntryId, direction: Direction):
   const isIcmp = protocol === 1 || protocol === 58;
   const numbers = isIcmp
     ? `${(ports >>> 8) & 255},${ports & 255},${ports >>> 16}`
-    : protocol === 6 || protocol === 17 || protocol === 132 || protocol === 136
+    : [6, 17, 47, 132, 136].includes(protocol)
       ? `${ports >>> 16},${ports & 0xffff}`
       : '';
   const name = protocolName(protocol);
