@@ -16,13 +16,14 @@ traffic.establish();
 
 const kept = new Array<unknown>(FLOWS).fill(undefined);
 let nowMs = 5000;
-/** Fractional times are doubles: they must not be boxed on the way either. */
+/** Fractional times are doubles, which V8 boxes when they are made; on their way they must not be boxed again. */
 const stepMs = clock === 'fractional' ? 1 / 3 : 1;
 
 function send(): number {
   let accepted = 0;
   for (let n = 0; n < PACKETS; n++) {
     const flow = n % FLOWS;
+    // Time is read once per batch, as callers should.
     if (flow === 0) nowMs += stepMs;
     const verdict =
       direction === 'original' ? traffic.sendOriginal(flow, nowMs) : traffic.sendReply(flow, nowMs);
