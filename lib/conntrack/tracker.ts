@@ -277,13 +277,9 @@ export class Tracker {
       case UDP:
         return trackUdp(this.context, table, entry, direction, packet, hook);
       case ICMP:
-        return packet.version === 4
-          ? trackIcmp(this.context, table, entry, direction, packet, hook)
-          : trackGeneric(this.context, table, entry, direction, packet, hook);
+        return trackIcmp(this.context, table, entry, direction, packet, hook);
       case ICMPV6:
-        return packet.version === 6
-          ? trackIcmpv6(this.context, table, entry, direction, packet, hook)
-          : trackGeneric(this.context, table, entry, direction, packet, hook);
+        return trackIcmpv6(this.context, table, entry, direction, packet, hook);
       case UDPLITE:
         return trackUdpLite(this.context, table, entry, direction, packet, hook);
       case SCTP:

@@ -65,9 +65,12 @@ export function trackIcmpError(
   return relate(context, table, packet, key);
 }
 
-/** Multicast listener discovery 1 and 2, router and neighbour discovery but for redirects (RFC 2710, 3810, 4861). */
+/**
+ * Multicast listener discovery 1 and 2, router and neighbour discovery but for redirects, multicast router
+ * advertisement and solicitation (RFC 2710, 3810, 4861, 4286).
+ */
 function isExempt(type: number): boolean {
-  return (type >= 130 && type <= 136) || type === 143;
+  return (type >= 130 && type <= 136) || type === 143 || type === 151 || type === 152;
 }
 
 /** Finds the connection whose packet is quoted. */

@@ -8,6 +8,7 @@ const PROTOCOLS: readonly (readonly [number, string])[] = [
   [1, 'icmp'],
   [6, 'tcp'],
   [17, 'udp'],
+  [33, 'dccp'],
   [47, 'gre'],
   [58, 'icmpv6'],
   [132, 'sctp'],

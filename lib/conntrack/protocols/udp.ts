@@ -14,7 +14,6 @@ import { type Direction, type EntryId, Status } from '../entries.js';
 import type { ConntrackTable } from '../table.js';
 
 const UDP = 17;
-const UDPLITE = 136;
 const PREROUTING = 0;
 const STREAM_AFTER = 1;
 const UNREPLIED = 0;
@@ -59,7 +58,10 @@ export function trackUdp(
   return Track.ACCEPT;
 }
 
-/** Tracks a UDP-Lite datagram. */
+/**
+ * Tracks a UDP-Lite datagram. Linux verifies with UDP's number in the pseudo header, so datagrams that follow RFC 3828
+ * section 3.2 are INVALID while checksums are verified (nf_conntrack_checksum); so they are here.
+ */
 export function trackUdpLite(
   context: TrackContext,
   table: ConntrackTable,
@@ -74,7 +76,7 @@ export function trackUdpLite(
   if (
     hook === PREROUTING &&
     context.settings.checksum === 1 &&
-    verifyPartialChecksum(packet, UDPLITE, coverageBytes) === 0
+    verifyPartialChecksum(packet, UDP, coverageBytes) === 0
   ) {
     return Track.INVALID;
   }
