@@ -1,0 +1,62 @@
+/** What the README shows is what happens. Needs a build, as `npm test` makes one. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+const rulesPage = readFileSync(join(ROOT, 'docs/rules.md'), 'utf8');
+
+/** The code block that follows a comment. */
+function blockAfter(comment: string): string {
+  const block = readme.split(`<!-- ${comment} -->\n`)[1]?.match(/^```\w*\n([\s\S]*?)^```$/m);
+  if (block?.[1] === undefined) throw new Error(`no block after ${comment}`);
+  return block[1];
+}
+
+describe('the example in the README', () => {
+  test('has about 20 lines, runs when pasted, and prints what the README says', () => {
+    const code = blockAfter('example');
+    expect(code.trim().split('\n').length).toBeLessThanOrEqual(26);
+    // Inside the project, so that the package finds itself by its name.
+    const folder = join(ROOT, '.build');
+    const file = join(folder, `readme-${process.pid}.mjs`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(file, code);
+    const { stdout, stderr, status } = spawnSync(process.execPath, [file], { encoding: 'utf8' });
+    rmSync(file);
+    expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+    expect(stdout).toBe(blockAfter('output: example'));
+  });
+});
+
+describe('the lists in the README', () => {
+  const listed = (comment: string) => {
+    const paragraph = readme.split(`<!-- ${comment} -->\n`)[1]?.trimStart().split('\n\n')[0] ?? '';
+    return [...paragraph.matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+  };
+  const onPage = (heading: string, ...statuses: string[]) => {
+    const section = rulesPage.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
+    const rows = [...section.matchAll(/^\| (\w+) *\|.*\| ([\w ]+?) *\|$/gm)];
+    return rows.filter(([, , status]) => statuses.includes(status!)).map(([, name]) => name);
+  };
+
+  test('name the matches and targets that docs/rules.md supports, and those that are to come', () => {
+    expect(listed('matches')).toEqual(onPage('Matches', 'yes', 'no effect'));
+    expect(listed('targets')).toEqual(onPage('Targets', 'yes', 'no effect'));
+    expect(listed('not yet')).toEqual([...onPage('Matches', 'not yet'), ...onPage('Targets', 'not yet')]);
+  });
+});
+
+test('commands, options and files that the README names exist', () => {
+  const scripts = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts as Record<
+    string,
+    string
+  >;
+  for (const [, name] of readme.matchAll(/npm run ([\w:-]+)/g)) expect(scripts).toHaveProperty(name!);
+  for (const [, path] of readme.matchAll(/\]\(([\w./-]+)\)/g)) {
+    expect(() => readFileSync(join(ROOT, path!)), path).not.toThrow();
+  }
+});
