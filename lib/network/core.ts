@@ -1,0 +1,46 @@
+/**
+ * What the parts of the router share: its tables, its settings, the time, and the way out for packets of its own.
+ */
+import type { DropReason } from '../counters.js';
+import type { Engine } from '../engine.js';
+import type { Packet } from '../wire/packet.js';
+import type { Interfaces } from './interfaces.js';
+import type { AnswerLimits } from './limits.js';
+import type { OptionsHost } from './options.js';
+import type { Passage, Passages } from './passage.js';
+import type { Routes } from './routes.js';
+import type { RouterSettings } from './settings.js';
+
+/** A UDP port that somebody listens on: packets to it are taken without an answer. */
+export interface Socket {
+  readonly protocol: 'udp' | 'tcp';
+  /** Host-order words, or undefined for any address of the family. */
+  readonly address: readonly number[] | undefined;
+  readonly version: 4 | 6;
+  readonly port: number;
+}
+
+/** The router as its parts see it. */
+export interface RouterCore extends OptionsHost {
+  readonly engine: Engine;
+  readonly interfaces: Interfaces;
+  readonly routes: Routes;
+  readonly passages: Passages;
+  readonly settings: RouterSettings;
+  readonly limits: AnswerLimits;
+  readonly sockets: readonly Socket[];
+  /** Time of the packet under way, ms. */
+  nowMs: number;
+  /** An id for an IPv4 packet of our own that may be fragmented. */
+  nextId(): number;
+  /**
+   * Sends a packet of the router's own: OUTPUT, POSTROUTING, out. It belongs to the connection of `about`, the packet
+   * that it answers with an error or a reset, as a related one; undefined for packets that stand alone. Packets with
+   * `oif` > 0 leave by that interface whatever routes say.
+   */
+  sendOwn(bytes: Uint8Array, about: Packet | undefined, oif: number): void;
+  /** Counts a drop that is the router's own decision and lets the packet's connection go. */
+  drop(passage: Passage, reason: DropReason): void;
+  /** Writes the source address for packets to `words[at..]` into `into[0..3]`; 0 if there is none. */
+  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array): 0 | 1;
+}

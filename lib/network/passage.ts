@@ -1,0 +1,81 @@
+/**
+ * A packet's passage through the router: its view, how it was routed, and what its IPv4 options ask for. Hot, reused.
+ *
+ * Packets that the router makes while another one is under way (ICMP errors, resets) take a passage of their own from
+ * the pool; they nest, so the pool is a stack.
+ */
+import { Packet } from '../wire/packet.js';
+
+export class Passage {
+  readonly packet: Packet;
+  /** Type of the route, an AddressType; 0 while not routed. */
+  routeType = 0;
+  /** 1 if it came in by an interface, 0 if the router itself sent it. */
+  isInput = 0;
+  /** IPv4: offset from the IP header of the record route option, 0 without. */
+  recordRoute = 0;
+  /** 1 if record route has a field for us, which the way out fills. */
+  recordRouteNeedsAddress = 0;
+  /** IPv4: offset of the timestamp option, 0 without. */
+  timestamp = 0;
+  timestampNeedsAddress = 0;
+  timestampNeedsTime = 0;
+  /** IPv4: offset of the source route option, 0 without. */
+  sourceRoute = 0;
+  /** 1 if option bytes were changed and the header checksum is yet to follow. */
+  optionsChanged = 0;
+
+  constructor(packet = new Packet()) {
+    this.packet = packet;
+  }
+
+  /** Forgets what the passage before left. */
+  begin(isInput: number): void {
+    this.packet.clear();
+    this.routeType = 0;
+    this.isInput = isInput;
+    this.forgetOptions();
+  }
+
+  forgetOptions(): void {
+    this.recordRoute = 0;
+    this.recordRouteNeedsAddress = 0;
+    this.timestamp = 0;
+    this.timestampNeedsAddress = 0;
+    this.timestampNeedsTime = 0;
+    this.sourceRoute = 0;
+    this.optionsChanged = 0;
+  }
+}
+
+/** Packets that may be under way inside one another: an error about a reply to a looped packet, and some room. */
+const DEPTH = 12;
+
+/** The passages under way, innermost last. */
+export class Passages {
+  readonly #pool: Passage[] = Array.from({ length: DEPTH }, () => new Passage());
+  #depth = 0;
+
+  /** A fresh passage, or undefined when too many are nested (packets of a router that talks to itself). */
+  take(isInput: number): Passage | undefined {
+    if (this.#depth >= this.#pool.length) return undefined;
+    const passage = this.#pool[this.#depth++] as Passage;
+    passage.begin(isInput);
+    return passage;
+  }
+
+  /** Gives back the passage that was taken last. */
+  give(): void {
+    this.#depth--;
+    (this.#pool[this.#depth] as Passage).packet.clear();
+  }
+
+  /** The passage of a view that is under way, or undefined. */
+  of(packet: Packet): Passage | undefined {
+    for (let i = this.#depth - 1; i >= 0; i--) {
+      const passage = this.#pool[i] as Passage;
+      if (passage.packet === packet) return passage;
+    }
+    return undefined;
+  }
+}

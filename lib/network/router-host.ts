@@ -1,0 +1,99 @@
+/**
+ * The router as the engine sees it: its interfaces and routes answer what rules, NAT and conntrack ask.
+ */
+import { AddressType, type Host, type ReroutedPacket } from '../host.js';
+import type { Packet } from '../wire/packet.js';
+import type { RouterCore } from './core.js';
+import { leadsOn } from './icmp-errors.js';
+import type { Interfaces } from './interfaces.js';
+import { Passage } from './passage.js';
+import { reject } from './reject.js';
+import type { Routes } from './routes.js';
+import { isAny6, isMulticast4, isMulticast6, isZeroNet4 } from './scope.js';
+
+export class RouterHost implements Host {
+  readonly #interfaces: Interfaces;
+  readonly #routes: Routes;
+  /** The router, once it stands; answers are sent through it. */
+  core: RouterCore | undefined = undefined;
+
+  constructor(interfaces: Interfaces, routes: Routes) {
+    this.#interfaces = interfaces;
+    this.#routes = routes;
+  }
+
+  interfaceName(index: number): string {
+    return this.#interfaces.name(index);
+  }
+
+  mtu(index: number): number {
+    return this.#interfaces.mtu(index);
+  }
+
+  masqueradeAddress(
+    version: number,
+    outInterface: number,
+    destination: Int32Array,
+    at: number,
+    into: Int32Array,
+  ): 0 | 1 {
+    if (version === 4) {
+      const target = destination[at] as number;
+      this.#routes.find(4, destination, at, outInterface);
+      return write4(this.#interfaces.select4(outInterface, this.#routes.nextHop4(target)), into);
+    }
+    const words = this.#interfaces.select6(outInterface, destination, at);
+    if (words === undefined) return 0;
+    into.set(words);
+    return 1;
+  }
+
+  redirectAddress(version: number, inInterface: number, into: Int32Array): 0 | 1 {
+    const index = inInterface === 0 ? this.#interfaces.loopback : inInterface;
+    for (const address of this.#interfaces.addresses(index)) {
+      if (address.version !== version || address.isSecondary) continue;
+      into.set(address.words);
+      return 1;
+    }
+    return 0;
+  }
+
+  addressType(version: number, words: Int32Array, at: number, limitInterface: number): AddressType {
+    if (version === 4) {
+      const word = words[at] as number;
+      if (isZeroNet4(word) || word === -1) return AddressType.BROADCAST;
+      if (isMulticast4(word)) return AddressType.MULTICAST;
+      const type = this.#routes.findLocal4(words, at, limitInterface);
+      return type === AddressType.UNSPEC ? AddressType.UNICAST : (type as AddressType);
+    }
+    if (isAny6(words, at)) return AddressType.UNSPEC;
+    if (isMulticast6(words, at)) return AddressType.MULTICAST;
+    const type = this.#routes.find(6, words, at, limitInterface);
+    return type === AddressType.UNSPEC ? AddressType.UNREACHABLE : (type as AddressType);
+  }
+
+  reroute(packet: ReroutedPacket): void {
+    const type = this.#routes.find(packet.version, packet.addresses, 4, 0);
+    packet.outInterface = leadsOn(type) ? this.#routes.interface : 0;
+  }
+
+  /** `packet` is the engine's view; one that is under way in no router is routed for the occasion. */
+  reject(packet: Packet, _hook: number, icmp: number): void {
+    const core = this.core;
+    if (core === undefined) return;
+    let passage = core.passages.of(packet);
+    if (passage === undefined) {
+      passage = new Passage(packet);
+      passage.isInput = packet.inInterface > 0 ? 1 : 0;
+      passage.routeType = this.addressType(packet.version, packet.addresses, 4, 0);
+    }
+    reject(core, passage, icmp);
+  }
+}
+
+function write4(word: number, into: Int32Array): 0 | 1 {
+  if (word === 0) return 0;
+  into[0] = word;
+  into.fill(0, 1, 4);
+  return 1;
+}

@@ -1,0 +1,489 @@
+/**
+ * A Linux router around the engine: interfaces, routes, forwarding, its own small stack and the errors that it sends.
+ *
+ *   link  -> receive: admit -> PREROUTING -> route -> forward: TTL, MTU, FORWARD, POSTROUTING, cut -> onTransmit
+ *                                                  -> local:   whole, INPUT, own stack (answers go OUTPUT, POSTROUTING)
+ *   local -> sendLocal: OUTPUT -> POSTROUTING -> onTransmit
+ *
+ * Life: packets are handled to the end within the call that brought them; only fragments wait, and `advance` gives
+ * up those whose time is over. `receive` rewrites the bytes that it is given; what `onTransmit` gets is borrowed until
+ * it returns. The way of an ordinary forwarded packet allocates nothing.
+ * What it does not do: links with addresses (ARP, neighbours), redirects, policy routing, multicast routing, RA.
+ */
+
+import { DropReason } from '../counters.js';
+import { Engine, type EngineOptions } from '../engine.js';
+import { ConfigurationError } from '../errors.js';
+import { type ExpiredDatagram, type FragmentLimits, Reassembler } from '../fragments/reassembler.js';
+import { AddressType } from '../host.js';
+import { parseAddress } from '../rules/text/address.js';
+import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
+import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
+import { ChecksumState, CtInfo, type Packet, PacketType } from '../wire/packet.js';
+import { put16, put32, sealIpv4 } from '../wire/segment.js';
+import { Hook, Verdict } from '../wire/verdict.js';
+import type { RouterCore, Socket } from './core.js';
+import { Icmp, Icmp6, leadsOn, sendError4, sendError6 } from './icmp-errors.js';
+import { type InterfaceOptions, Interfaces } from './interfaces.js';
+import { AnswerLimits } from './limits.js';
+import { deliver4 } from './local4.js';
+import { deliver6 } from './local6.js';
+import { type Passage, Passages } from './passage.js';
+import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way } from './path4.js';
+import { admit6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
+import { RouterHost } from './router-host.js';
+import { Routes } from './routes.js';
+import { defaultSettings, getRouterSetting, parseSetting, setRouterSetting } from './settings.js';
+
+const PREROUTING = Hook.PREROUTING;
+const INPUT = Hook.INPUT;
+const FORWARD = Hook.FORWARD;
+const OUTPUT = Hook.OUTPUT;
+const POSTROUTING = Hook.POSTROUTING;
+const ACCEPT = Verdict.ACCEPT;
+const DROP = Verdict.DROP;
+const NIL = -1;
+
+/** Error numbers of Linux that `sendLocal` returns. */
+const EPERM = 1;
+const EACCES = 13;
+const EINVAL = 22;
+const EMSGSIZE = 90;
+const ENETUNREACH = 101;
+const EHOSTUNREACH = 113;
+
+const IPV4_FIRST_ID = 0xd2c1;
+
+/** Where a packet that leaves comes from. */
+export type Origin = 'forwarded' | 'generated';
+
+/** A local UDP or TCP port that is open. */
+export interface SocketOptions {
+  readonly protocol: string;
+  /** Default: any address of both families. */
+  readonly address?: string;
+  readonly port: number;
+}
+
+/** Options of a {@link Router}: the engine's, and the network around it. */
+export interface RouterOptions extends Omit<EngineOptions, 'host'> {
+  readonly interfaces: readonly InterfaceOptions[];
+  /** As in `ip route add`, with `-6` in front for IPv6. */
+  readonly routes?: readonly string[];
+  readonly sockets?: readonly SocketOptions[];
+}
+
+export class Router implements RouterCore {
+  readonly engine: Engine;
+  readonly host: RouterHost;
+  readonly interfaces: Interfaces;
+  readonly routes: Routes;
+  readonly passages = new Passages();
+  readonly settings = defaultSettings();
+  readonly limits = new AnswerLimits();
+  readonly sockets: readonly Socket[];
+  /** Gets each packet that leaves: interface, bytes (borrowed), and whether it is one of the router's own. */
+  onTransmit: (interfaceIndex: number, bytes: Uint8Array, origin: Origin) => void = () => {};
+  nowMs = 0;
+  /** Fragments for the router itself that conntrack left alone. */
+  readonly #fragments = new Reassembler();
+  readonly #emit: (bytes: Uint8Array) => void;
+  #emitInterface = 0;
+  #emitOrigin: Origin = 'forwarded';
+  #id = IPV4_FIRST_ID;
+
+  constructor(options: RouterOptions) {
+    this.interfaces = new Interfaces(options.interfaces);
+    this.routes = new Routes(this.interfaces);
+    for (const route of options.routes ?? []) this.routes.add(route);
+    this.sockets = (options.sockets ?? []).flatMap(parseSocket);
+    this.host = new RouterHost(this.interfaces, this.routes);
+    this.engine = new Engine({ ...options, host: this.host });
+    this.host.core = this;
+    this.#fragments.limits6.timeoutMs = 60_000;
+    for (const reassembler of [this.engine.reassembler, this.#fragments]) {
+      reassembler.onExpire = (expired) => this.#reportExpired(expired, reassembler === this.#fragments);
+    }
+    this.#emit = (bytes) => this.onTransmit(this.#emitInterface, bytes, this.#emitOrigin);
+  }
+
+  /** Index of an interface by name, 0 if there is none. */
+  interfaceIndex(name: string): number {
+    return this.interfaces.find(name);
+  }
+
+  // ---- packets in ----
+
+  /** A packet from a link, at `nowMs`. Its bytes are rewritten. */
+  receive(interfaceIndex: number, bytes: Uint8Array, nowMs: number): void {
+    this.#begin(nowMs);
+    const passage = this.passages.take(1);
+    if (passage === undefined) return;
+    const packet = passage.packet;
+    if (packet.parse(bytes) === DropReason.NONE) {
+      packet.inInterface = interfaceIndex;
+      this.#enter(passage);
+      this.engine.release(packet);
+    } else this.engine.drops.count(packet.reason);
+    this.passages.give();
+  }
+
+  /**
+   * Sends a packet as a local program would through a raw socket: total length, header checksum and, if they are 0,
+   * id and source of an IPv4 header are filled in. Returns 0 or an error number.
+   */
+  sendLocal(bytes: Uint8Array, nowMs: number): number {
+    this.#begin(nowMs);
+    const version = (bytes[0] ?? 0) >>> 4;
+    if (version === 4) {
+      const headerBytes = ((bytes[0] ?? 0) & 15) << 2;
+      if (bytes.length < IPV4_HEADER_BYTES || headerBytes > bytes.length) return EINVAL;
+    } else if (version !== 6 || bytes.length < IPV6_HEADER_BYTES) return EINVAL;
+    const passage = this.passages.take(0);
+    if (passage === undefined) return 0;
+    const errno = this.#sendLocal(passage, bytes, version);
+    this.passages.give();
+    return errno;
+  }
+
+  #sendLocal(passage: Passage, bytes: Uint8Array, version: number): number {
+    const packet = passage.packet;
+    packet.bytes = bytes;
+    for (let i = 0; i < 4; i++) {
+      packet.addresses[i] = version === 6 ? packet.i32(8 + 4 * i) : i === 0 ? packet.i32(12) : 0;
+      packet.addresses[4 + i] = version === 6 ? packet.i32(24 + 4 * i) : i === 0 ? packet.i32(16) : 0;
+    }
+    const type = this.routes.find(version, packet.addresses, 4, 0);
+    if (type === AddressType.UNSPEC) return ENETUNREACH;
+    if (type === AddressType.PROHIBIT || type === AddressType.BROADCAST) return EACCES;
+    if (version === 4 && packet.addresses[4] === -1) return EACCES;
+    if (type === AddressType.BLACKHOLE) return EINVAL;
+    if (type === AddressType.UNREACHABLE) return EHOSTUNREACH;
+    const out = this.routes.interface;
+    if (bytes.length > this.interfaces.mtu(out)) return EMSGSIZE;
+    if (version === 4) this.#fillHeader(packet);
+    if (packet.parse(bytes) !== DropReason.NONE) {
+      this.engine.drops.count(packet.reason);
+      return 0;
+    }
+    packet.packetType = PacketType.OUTGOING;
+    packet.outInterface = out;
+    passage.routeType = type;
+    const sent = this.#output(passage);
+    this.engine.release(packet);
+    return sent === 1 ? 0 : EPERM;
+  }
+
+  /** What the kernel fills into the header of a raw socket's packet. */
+  #fillHeader(packet: Packet): void {
+    const { bytes } = packet;
+    if (packet.i32(12) === 0 && this.sourceFor(4, packet.addresses, 4, packet.addresses) === 1) {
+      put32(bytes, 12, packet.addresses[0]!);
+    }
+    put16(bytes, 2, bytes.length);
+    if (packet.u16(4) === 0) put16(bytes, 4, this.nextId());
+    sealIpv4(bytes, 0, ((bytes[0] as number) & 15) << 2);
+  }
+
+  #begin(nowMs: number): void {
+    this.nowMs = nowMs;
+    if (this.engine.reassembler.count > 0 || this.#fragments.count > 0) this.advance(nowMs);
+  }
+
+  // ---- the path ----
+
+  #enter(passage: Passage): void {
+    const packet = passage.packet;
+    if (packet.version === 6 && admit6(this, passage) === 0) return;
+    if (this.#run(PREROUTING, packet) !== ACCEPT) return;
+    const way = packet.version === 4 ? routeIncoming4(this, passage) : routeIncoming6(this, passage);
+    if (way === Way.FORWARD) this.#forward(passage);
+    else if (way === Way.LOCAL) this.#deliver(passage);
+  }
+
+  #forward(passage: Passage): void {
+    const packet = passage.packet;
+    const goes = packet.version === 4 ? beforeForward4(this, passage) : beforeForward6(this, passage);
+    if (goes === 0 || this.#run(FORWARD, packet) !== ACCEPT) return;
+    if (packet.version === 4) afterForward4(this, passage);
+    this.#post(passage);
+  }
+
+  #deliver(passage: Passage): void {
+    const packet = passage.packet;
+    if (packet.version === 4 && (packet.moreFragments === 1 || packet.fragmentOffset > 0)) {
+      const verdict = this.#fragments.add(packet, this.nowMs);
+      if (verdict === DROP) this.drop(passage, packet.reason);
+      if (verdict !== ACCEPT) return;
+    }
+    if (this.#run(INPUT, packet) !== ACCEPT) return;
+    if (packet.version === 4) deliver4(this, passage);
+    else deliver6(this, passage, this.#fragments);
+  }
+
+  /** OUTPUT and on. Returns 1 unless the packet was dropped on the way. */
+  #output(passage: Passage): 0 | 1 {
+    const packet = passage.packet;
+    const verdict = this.#run(OUTPUT, packet);
+    if (verdict !== ACCEPT) return verdict === DROP ? 0 : 1;
+    if (packet.outInterface === 0) {
+      this.drop(passage, DropReason.NO_ROUTE);
+      return 0;
+    }
+    return this.#post(passage);
+  }
+
+  /** POSTROUTING and out. Returns 1 unless the packet was dropped on the way. */
+  #post(passage: Passage): 0 | 1 {
+    const packet = passage.packet;
+    const verdict = this.#run(POSTROUTING, packet);
+    if (verdict !== ACCEPT) return verdict === DROP ? 0 : 1;
+    const out = packet.outInterface;
+    if (out === this.interfaces.loopback) {
+      this.#loop(passage);
+      return 1;
+    }
+    this.#emitInterface = out;
+    this.#emitOrigin = passage.isInput === 1 ? 'forwarded' : 'generated';
+    const goes =
+      packet.version === 4
+        ? afterPostrouting4(this, passage, this.#emit)
+        : afterPostrouting6(this, passage, this.#emit);
+    if (goes === 1) {
+      const bytes = packet.bytes;
+      const isAll = packet.start === 0 && packet.end === bytes.length;
+      const origin = passage.isInput === 1 ? 'forwarded' : 'generated';
+      this.onTransmit(out, isAll ? bytes : bytes.subarray(packet.start, packet.end), origin);
+    }
+    return 1;
+  }
+
+  /** A packet to ourselves comes in again by the loopback interface; its connection stays attached. */
+  #loop(passage: Passage): void {
+    const packet = passage.packet;
+    packet.inInterface = this.interfaces.loopback;
+    packet.outInterface = 0;
+    packet.packetType = PacketType.HOST;
+    passage.isInput = 1;
+    const before = packet.addresses[4];
+    const low = packet.addresses[7];
+    if (this.#run(PREROUTING, packet) !== ACCEPT) return;
+    if (packet.addresses[4] !== before || packet.addresses[7] !== low) {
+      const type = this.routes.find(packet.version, packet.addresses, 4, 0);
+      passage.routeType = type;
+      packet.outInterface = this.routes.interface;
+      if (type === AddressType.UNICAST) {
+        this.#forward(passage);
+        return;
+      }
+    }
+    passage.routeType = AddressType.LOCAL;
+    this.#deliver(passage);
+  }
+
+  #run(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.engine.run(hook, packet, this.nowMs);
+    if (verdict === Verdict.QUEUE) {
+      packet.reason = DropReason.RULE_QUEUE_UNHEARD;
+      this.engine.drops.count(packet.reason);
+      return DROP;
+    }
+    return verdict;
+  }
+
+  // ---- what the parts use ----
+
+  sendOwn(bytes: Uint8Array, about: Packet | undefined, oif: number): void {
+    const passage = this.passages.take(0);
+    if (passage === undefined) return;
+    const packet = passage.packet;
+    if (packet.parse(bytes) === DropReason.NONE) {
+      const type = this.routes.find(packet.version, packet.addresses, 4, oif);
+      const isReachable = leadsOn(type) || type === AddressType.MULTICAST;
+      packet.outInterface = oif > 0 ? oif : isReachable ? this.routes.interface : 0;
+      passage.routeType = type;
+      packet.packetType = PacketType.OUTGOING;
+      packet.checksumState = ChecksumState.UNNECESSARY;
+      if (about !== undefined && about.entry !== NIL) {
+        packet.entry = about.entry;
+        packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
+      }
+      if (packet.outInterface > 0) this.#output(passage);
+      this.engine.release(packet);
+    }
+    this.passages.give();
+  }
+
+  drop(passage: Passage, reason: DropReason): void {
+    passage.packet.reason = reason;
+    this.engine.drops.count(reason);
+    this.engine.release(passage.packet);
+  }
+
+  nextId(): number {
+    this.#id = this.#id >= 0xffff ? 1 : this.#id + 1;
+    return this.#id;
+  }
+
+  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array): 0 | 1 {
+    const routes = this.routes;
+    const type = routes.find(version, words, at, 0);
+    if (!leadsOn(type)) return 0;
+    if (routes.source(into, 0) === 1) return 1;
+    if (version === 6) {
+      const found = this.interfaces.select6(routes.interface, words, at);
+      if (found !== undefined) into.set(found);
+      return found === undefined ? 0 : 1;
+    }
+    into[0] = this.interfaces.select4(routes.interface, routes.nextHop4(0));
+    into.fill(0, 1, 4);
+    return into[0] === 0 ? 0 : 1;
+  }
+
+  readonly #scratch = new Int32Array(4);
+
+  addressTowardsSource(packet: Packet): number {
+    if (this.passages.of(packet)?.routeType === AddressType.LOCAL) return packet.addresses[4] as number;
+    if (this.sourceFor(4, packet.addresses, 0, this.#scratch) === 1) return this.#scratch[0] as number;
+    return this.interfaces.select4(packet.inInterface, packet.addresses[0] as number);
+  }
+
+  addressTowardsDestination(packet: Packet): number {
+    if (this.sourceFor(4, packet.addresses, 4, this.#scratch) === 1) return this.#scratch[0] as number;
+    return this.interfaces.select4(packet.outInterface, packet.addresses[4] as number);
+  }
+
+  isElsewhere(address: number): 0 | 1 {
+    this.#scratch[0] = address;
+    return this.host.addressType(4, this.#scratch, 0, 0) === AddressType.UNICAST ? 1 : 0;
+  }
+
+  timeOfDayMs(): number {
+    return Math.floor(this.nowMs);
+  }
+
+  // ---- time ----
+
+  /** When `advance` has something to do next, ms; Infinity if nothing waits. */
+  nextTimerMs(): number {
+    return Math.min(this.engine.reassembler.nextTimerMs(), this.#fragments.nextTimerMs());
+  }
+
+  /** Does what was due up to `nowMs`, each thing at its time. */
+  advance(nowMs: number): void {
+    for (let due = this.nextTimerMs(); due <= nowMs; due = this.nextTimerMs()) {
+      this.nowMs = due;
+      this.engine.reassembler.advance(due);
+      this.#fragments.advance(due);
+    }
+    this.nowMs = nowMs;
+  }
+
+  /**
+   * Tells a sender that its datagram stayed incomplete: always for IPv6, for IPv4 only if it was for the router
+   * itself (RFC 792).
+   */
+  #reportExpired(expired: ExpiredDatagram, isLocal: boolean): void {
+    const passage = this.passages.take(expired.inInterface > 0 ? 1 : 0);
+    if (passage === undefined) return;
+    const packet = passage.packet;
+    if (expired.inInterface > 0 && packet.parse(expired.first) === DropReason.NONE) {
+      packet.inInterface = expired.inInterface;
+      passage.routeType = this.routes.find(packet.version, packet.addresses, 4, 0);
+      if (packet.version === 6) {
+        sendError6(this, passage, Icmp6.TIME_EXCEEDED, Icmp6.REASSEMBLY, 0);
+      } else if (isLocal || passage.routeType === AddressType.LOCAL) {
+        sendError4(this, passage, Icmp.TIME_EXCEEDED, Icmp.REASSEMBLY, 0);
+      }
+    }
+    this.engine.drops.count(DropReason.FRAGMENT_TIMEOUT);
+    this.passages.give();
+  }
+
+  // ---- settings ----
+
+  /** Sets a setting by its name under /proc/sys, as sysctl would. Throws a ConfigurationError for an unknown one. */
+  sysctl(name: string, value: string | number): void {
+    const text = String(value);
+    if (setRouterSetting(this.settings, name, text)) return;
+    const fragment = this.#fragmentSetting(name);
+    if (fragment !== undefined) {
+      const [limits, field, unit] = fragment;
+      for (const one of limits) one[field] = parseSetting(name, text, 0, 0x7fffffff / unit) * unit;
+      return;
+    }
+    if (name === 'net.ipv4.ipfrag_max_dist') {
+      const distance = parseSetting(name, text, 0, 0x7fffffff);
+      this.engine.reassembler.maxDistance = distance;
+      this.#fragments.maxDistance = distance;
+      return;
+    }
+    const conntrack = /^net\.(?:netfilter\.)?(nf_conntrack_\w+)$/.exec(name)?.[1];
+    if (conntrack === undefined) {
+      throw new ConfigurationError('unknown', 'no such setting', { word: name });
+    }
+    this.engine.sysctl.set(conntrack, parseSetting(name, text, 0, 0xffffffff));
+  }
+
+  /** Value of a setting; undefined for a name that is none. */
+  getSysctl(name: string): number | undefined {
+    const own = getRouterSetting(this.settings, name);
+    if (own !== undefined) return own;
+    if (name === 'net.ipv4.ipfrag_max_dist') return this.engine.reassembler.maxDistance;
+    const fragment = this.#fragmentSetting(name);
+    if (fragment !== undefined) return fragment[0][0]![fragment[1]] / fragment[2];
+    const conntrack = /^net\.(?:netfilter\.)?(nf_conntrack_\w+)$/.exec(name)?.[1];
+    return conntrack === undefined ? undefined : this.engine.sysctl.get(conntrack);
+  }
+
+  #fragmentSetting(name: string): readonly [FragmentLimits[], keyof FragmentLimits, number] | undefined {
+    const conntrack = this.engine.reassembler;
+    const local = this.#fragments;
+    switch (name) {
+      case 'net.ipv4.ipfrag_time':
+        return [[conntrack.limits4, local.limits4], 'timeoutMs', 1000];
+      case 'net.ipv4.ipfrag_high_thresh':
+        return [[conntrack.limits4, local.limits4], 'highBytes', 1];
+      case 'net.netfilter.nf_conntrack_frag6_timeout':
+        return [[conntrack.limits6], 'timeoutMs', 1000];
+      case 'net.netfilter.nf_conntrack_frag6_high_thresh':
+        return [[conntrack.limits6], 'highBytes', 1];
+      case 'net.ipv6.ip6frag_time':
+        return [[local.limits6], 'timeoutMs', 1000];
+      case 'net.ipv6.ip6frag_high_thresh':
+        return [[local.limits6], 'highBytes', 1];
+    }
+    return undefined;
+  }
+
+  // ---- addresses ----
+
+  /** Adds an address (`10.0.0.1/24`) to an interface. */
+  addAddress(interfaceIndex: number, text: string): void {
+    this.routes.addAddress(interfaceIndex, text);
+  }
+
+  /** Takes an address away; connections that were masqueraded to it are the engine's to end. */
+  removeAddress(interfaceIndex: number, text: string): void {
+    if (!this.routes.removeAddress(interfaceIndex, text)) {
+      throw new ConfigurationError('unknown', 'the interface has no such address', { word: text });
+    }
+  }
+}
+
+function parseSocket({ protocol, address, port }: SocketOptions): Socket[] {
+  if ((protocol !== 'udp' && protocol !== 'tcp') || !(port > 0 && port <= 65535)) {
+    throw new ConfigurationError('value', 'not a socket', {
+      word: `${protocol} ${port}`,
+      expected: 'udp or tcp and a port',
+    });
+  }
+  if (address === undefined) {
+    return [4, 6].map((version) => ({ protocol, version: version as 4 | 6, port, address: undefined }));
+  }
+  const version = address.includes(':') ? 6 : 4;
+  const words = parseAddress(address, version);
+  if (words === undefined) throw new ConfigurationError('value', 'not an address', { word: address });
+  const isAny = words.every((word) => word === 0);
+  return [{ protocol, version, port, address: isAny ? undefined : words }];
+}

@@ -1,0 +1,350 @@
+/**
+ * Routing: the longest prefix decides, local addresses before all (Linux's tables local and main). The lookup is
+ * hot; what changes routes is cold.
+ *
+ *   row [24 words]: 0 prefix | 1-4 network | 5-8 mask | 9 type | 10 interface | 11 metric
+ *                   12-15 gateway | 16 has gateway | 17-20 source | 21 has source
+ *
+ * Rows are kept sorted (longest prefix, then lowest metric, first come first) and walked: a router in a sandbox has
+ * a handful. Types are the AddressType numbers of `host.ts`. What it does not do: policy rules, several tables,
+ * multipath.
+ */
+import { ConfigurationError, type ErrorPlace } from '../errors.js';
+import { AddressType } from '../host.js';
+import type { AddressWords } from '../rules/ast.js';
+import { maskWords, parseAddress, prefixMask } from '../wire/address.js';
+import { type Interfaces, networkOf, parseInterfaceAddress } from './interfaces.js';
+
+const STRIDE = 24;
+const PREFIX = 0;
+const NETWORK = 1;
+const MASK = 5;
+const TYPE = 9;
+const INTERFACE = 10;
+const METRIC = 11;
+const GATEWAY = 12;
+const HAS_GATEWAY = 16;
+const SOURCE = 17;
+const HAS_SOURCE = 21;
+
+/** A route as configuration gives it. */
+export interface Route {
+  readonly version: 4 | 6;
+  readonly network: AddressWords;
+  readonly prefix: number;
+  readonly type: AddressType;
+  /** 0 for routes that lead nowhere (unreachable, prohibit, blackhole). */
+  readonly interface: number;
+  readonly metric: number;
+  readonly gateway?: AddressWords;
+  readonly source?: AddressWords;
+}
+
+/** Rows of one table of one family. */
+class RouteTable {
+  #rows: Int32Array = new Int32Array(0);
+  #routes: Route[] = [];
+
+  get rows(): Int32Array {
+    return this.#rows;
+  }
+
+  get routes(): readonly Route[] {
+    return this.#routes;
+  }
+
+  add(route: Route): void {
+    const routes = [...this.#routes, route];
+    routes.sort((a, b) => b.prefix - a.prefix || a.metric - b.metric);
+    this.#build(routes);
+  }
+
+  remove(isIt: (route: Route) => boolean): void {
+    this.#build(this.#routes.filter((route) => !isIt(route)));
+  }
+
+  #build(routes: Route[]): void {
+    const rows = new Int32Array(routes.length * STRIDE);
+    for (const [i, route] of routes.entries()) {
+      const row = i * STRIDE;
+      rows[row + PREFIX] = route.prefix;
+      rows.set(route.network, row + NETWORK);
+      rows.set(prefixMask(route.prefix, route.version), row + MASK);
+      rows[row + TYPE] = route.type;
+      rows[row + INTERFACE] = route.interface;
+      rows[row + METRIC] = route.metric;
+      if (route.gateway !== undefined) {
+        rows.set(route.gateway, row + GATEWAY);
+        rows[row + HAS_GATEWAY] = 1;
+      }
+      if (route.source !== undefined) {
+        rows.set(route.source, row + SOURCE);
+        rows[row + HAS_SOURCE] = 1;
+      }
+    }
+    this.#rows = rows;
+    this.#routes = routes;
+  }
+}
+
+/**
+ * Routes of both families. `find` leaves its answer in the fields, which are valid until the next call: a lookup per
+ * packet allocates nothing.
+ */
+export class Routes {
+  readonly #interfaces: Interfaces;
+  readonly #local4 = new RouteTable();
+  readonly #local6 = new RouteTable();
+  readonly #main4 = new RouteTable();
+  readonly #main6 = new RouteTable();
+
+  /** Type of the route found: an {@link AddressType}; UNSPEC (0) if there is none. */
+  type = 0;
+  /** Interface that the route leads to. */
+  interface = 0;
+  /** 1 if the route has a gateway, whose words are then `rows[row + 12 ..]`. */
+  hasGateway = 0;
+  #rows: Int32Array = new Int32Array(0);
+  #row = 0;
+
+  constructor(interfaces: Interfaces) {
+    this.#interfaces = interfaces;
+    for (let index = 1; index <= interfaces.count; index++) {
+      this.#multicast(index);
+      for (const address of interfaces.addresses(index)) this.#connect(index, address);
+    }
+  }
+
+  /**
+   * Finds the route to `words[at..at+3]`; with `oif` > 0 only routes over that interface count. Returns its type,
+   * UNSPEC if there is none; the other fields tell the rest.
+   */
+  find(version: number, words: Int32Array, at: number, oif: number): number {
+    if (version === 4) {
+      if (this.#find(this.#local4.rows, words, at, 1, oif) === 1) return this.type;
+      this.#find(this.#main4.rows, words, at, 1, oif);
+    } else {
+      if (this.#find(this.#local6.rows, words, at, 4, oif) === 1) return this.type;
+      this.#find(this.#main6.rows, words, at, 4, oif);
+    }
+    return this.type;
+  }
+
+  /** Type of an IPv4 address by the local table alone (local, broadcast), UNSPEC if it is in none of its rows. */
+  findLocal4(words: Int32Array, at: number, oif: number): number {
+    this.#find(this.#local4.rows, words, at, 1, oif);
+    return this.type;
+  }
+
+  /** Gateway of the route found, first word (IPv4), else the destination given. */
+  nextHop4(destination: number): number {
+    return this.hasGateway === 1 ? (this.#rows[this.#row + GATEWAY] as number) : destination;
+  }
+
+  /** Preferred source of the route found (its `src`), into `words[at..at+3]`; 0 if it has none. */
+  source(words: Int32Array, at: number): 0 | 1 {
+    if (this.type === 0 || this.#rows[this.#row + HAS_SOURCE] === 0) return 0;
+    for (let i = 0; i < 4; i++) words[at + i] = this.#rows[this.#row + SOURCE + i] as number;
+    return 1;
+  }
+
+  #find(rows: Int32Array, words: Int32Array, at: number, width: number, oif: number): 0 | 1 {
+    for (let row = 0; row < rows.length; row += STRIDE) {
+      if ((((words[at] as number) ^ (rows[row + NETWORK] as number)) & (rows[row + MASK] as number)) !== 0) {
+        continue;
+      }
+      if (width === 4 && this.#matchesRest(rows, row, words, at) === 0) continue;
+      if (oif > 0 && rows[row + INTERFACE] !== oif && rows[row + INTERFACE] !== 0) continue;
+      this.#rows = rows;
+      this.#row = row;
+      this.type = rows[row + TYPE] as number;
+      this.interface = rows[row + INTERFACE] as number;
+      this.hasGateway = rows[row + HAS_GATEWAY] as number;
+      return 1;
+    }
+    this.type = 0;
+    this.interface = 0;
+    this.hasGateway = 0;
+    return 0;
+  }
+
+  #matchesRest(rows: Int32Array, row: number, words: Int32Array, at: number): 0 | 1 {
+    for (let i = 1; i < 4; i++) {
+      const difference = (words[at + i] as number) ^ (rows[row + NETWORK + i] as number);
+      if ((difference & (rows[row + MASK + i] as number)) !== 0) return 0;
+    }
+    return 1;
+  }
+
+  /** Adds a route in the words of `ip route add`; `-6` in front for IPv6. Throws a ConfigurationError. */
+  add(text: string, place: ErrorPlace = {}): Route {
+    const route = parseRoute(text, this.#interfaces, this, place);
+    this.#main(route.version).add(route);
+    return route;
+  }
+
+  /** Takes away the routes that `add` of the same text made. */
+  remove(text: string): void {
+    const gone = parseRoute(text, this.#interfaces, this, {});
+    this.#main(gone.version).remove(
+      (route) =>
+        route.prefix === gone.prefix &&
+        route.interface === gone.interface &&
+        route.type === gone.type &&
+        route.network.every((word, i) => word === gone.network[i]),
+    );
+  }
+
+  /** Adds an address to an interface, with the routes that come with it. */
+  addAddress(index: number, text: string): void {
+    this.#connect(index, this.#interfaces.add(index, text));
+  }
+
+  /** Takes an address and its routes away; returns false if the interface does not have it. */
+  removeAddress(index: number, text: string): boolean {
+    const gone = this.#interfaces.remove(index, text);
+    if (gone === undefined) return false;
+    const isIts = (route: Route) =>
+      route.interface === index && route.type !== AddressType.MULTICAST && route.gateway === undefined;
+    for (const table of gone.version === 4 ? [this.#local4] : [this.#local6]) table.remove(isIts);
+    this.#main(gone.version).remove(
+      (route) =>
+        isIts(route) &&
+        route.prefix === gone.prefix &&
+        route.network.every((word, i) => word === networkOf(gone)[i]),
+    );
+    for (const address of this.#interfaces.addresses(index)) {
+      if (address.version === gone.version) this.#connect(index, address);
+    }
+    return true;
+  }
+
+  /** Routes of the main table, as they are searched. */
+  list(version: 4 | 6): readonly Route[] {
+    return this.#main(version).routes;
+  }
+
+  #main(version: 4 | 6): RouteTable {
+    return version === 4 ? this.#main4 : this.#main6;
+  }
+
+  /** Local, broadcast and connected routes of an address. */
+  #connect(index: number, address: ReturnType<typeof parseInterfaceAddress>): void {
+    const { version, words, prefix, mask } = address;
+    const common = { version, interface: index, metric: version === 4 ? 0 : 256 };
+    const local = version === 4 ? this.#local4 : this.#local6;
+    const bits = version === 4 ? 32 : 128;
+    local.add({ ...common, network: words, prefix: bits, type: AddressType.LOCAL, source: words });
+    const network = networkOf(address);
+    if (index === this.#interfaces.loopback) {
+      if (prefix < bits) local.add({ ...common, network, prefix, type: AddressType.LOCAL, source: words });
+      return;
+    }
+    if (version === 4 && prefix < 31) {
+      const broadcast: AddressWords = [words[0] | ~mask[0], 0, 0, 0];
+      local.add({ ...common, network: broadcast, prefix: 32, type: AddressType.BROADCAST, source: words });
+    }
+    const main = this.#main(version);
+    const isThere = main.routes.some(
+      (route) =>
+        route.interface === index &&
+        route.prefix === prefix &&
+        route.gateway === undefined &&
+        route.network.every((word, i) => word === network[i]),
+    );
+    if (prefix === bits || isThere) return;
+    const source = version === 4 ? { source: words } : {};
+    main.add({ ...common, network, prefix, type: AddressType.UNICAST, ...source });
+  }
+
+  /** ff00::/8 lives on every link. */
+  #multicast(index: number): void {
+    if (index === this.#interfaces.loopback) return;
+    this.#local6.add({
+      version: 6,
+      network: [0xff000000 | 0, 0, 0, 0],
+      prefix: 8,
+      type: AddressType.MULTICAST,
+      interface: index,
+      metric: 256,
+    });
+  }
+}
+
+const TYPES: Readonly<Record<string, AddressType>> = {
+  unicast: AddressType.UNICAST,
+  local: AddressType.LOCAL,
+  broadcast: AddressType.BROADCAST,
+  multicast: AddressType.MULTICAST,
+  blackhole: AddressType.BLACKHOLE,
+  unreachable: AddressType.UNREACHABLE,
+  prohibit: AddressType.PROHIBIT,
+};
+
+/** Words with a value that say nothing to a router of ours. */
+const WITHOUT_EFFECT = new Set(['proto', 'scope', 'pref']);
+
+function parseRoute(text: string, interfaces: Interfaces, routes: Routes, place: ErrorPlace): Route {
+  const words = text.trim().split(/\s+/);
+  let at = 0;
+  const fail = (message: string, word: string | undefined, expected: string): never => {
+    throw new ConfigurationError('syntax', `route '${text}': ${message}`, {
+      ...place,
+      word: word ?? '',
+      expected,
+    });
+  };
+  const isSix = words[at] === '-6';
+  if (isSix || words[at] === '-4') at++;
+  const type = TYPES[words[at] ?? ''] ?? AddressType.UNICAST;
+  if (TYPES[words[at] ?? ''] !== undefined) at++;
+  const target = words[at++] ?? '';
+  const version = isSix || target.includes(':') ? 6 : 4;
+  const to =
+    target === 'default'
+      ? { version, words: [0, 0, 0, 0] as const, prefix: 0, mask: [0, 0, 0, 0] as const }
+      : parseInterfaceAddress(target);
+  if (to.version !== version) fail('address of the other family', target, 'an IPv6 prefix');
+  if (maskWords(to.words, to.mask).some((word, i) => word !== to.words[i])) {
+    fail('host bits are set', target, 'a prefix');
+  }
+  let gateway: AddressWords | undefined;
+  let source: AddressWords | undefined;
+  let index = 0;
+  let metric = version === 4 ? 0 : 1024;
+  const address = (value: string | undefined): AddressWords =>
+    parseAddress(value ?? '', version) ?? fail('not an address', value, `an IPv${version} address`);
+  while (at < words.length) {
+    const word = words[at] as string;
+    const value = words[at + 1];
+    at += 2;
+    if (word === 'via') gateway = address(value);
+    else if (word === 'src') source = address(value);
+    else if (word === 'dev') {
+      index = interfaces.find(value ?? '');
+      if (index === 0) fail('no such interface', value, 'the name of an interface');
+    } else if (word === 'metric') {
+      if (!/^\d{1,9}$/.test(value ?? '')) fail('not a metric', value, 'a number');
+      metric = Number(value);
+    } else if (word === 'onlink') at--;
+    else if (!WITHOUT_EFFECT.has(word)) fail('unknown word', word, 'via, dev, src, metric');
+  }
+  if (type === AddressType.UNICAST && index === 0) {
+    if (
+      gateway !== undefined &&
+      routes.find(version, Int32Array.from(gateway), 0, 0) === AddressType.UNICAST
+    ) {
+      index = routes.interface;
+    } else fail('leads nowhere', target, 'dev NAME, or via an address on a link');
+  }
+  return {
+    version,
+    network: to.words,
+    prefix: to.prefix,
+    type,
+    interface: index,
+    metric,
+    ...(gateway === undefined ? {} : { gateway }),
+    ...(source === undefined ? {} : { source }),
+  };
+}
