@@ -9,18 +9,23 @@
 
 import type { CounterSpec, Family, Ruleset, TableName, TableSpec } from './ast.js';
 import { readCommand } from './text/command.js';
+import type { KnownNames } from './text/grammar.js';
 import { BUILTIN_CHAINS, TableDraft } from './text/table-draft.js';
 import { Where } from './text/where.js';
 import { splitWords } from './text/words.js';
+
+export type { KnownNames } from './text/grammar.js';
 
 export interface RestoreOptions {
   readonly family: Family;
   /** Named in errors. */
   readonly file?: string;
+  /** Sets, helpers and timeout policies that exist; rules that name others are refused. */
+  readonly known?: KnownNames;
 }
 
 export function restoreRuleset(text: string, options: RestoreOptions): Ruleset {
-  const { family, file } = options;
+  const { family, file, known = {} } = options;
   const tables = new Map<TableName, TableSpec>();
   let open: { readonly name: TableName; readonly draft: TableDraft } | undefined;
   const lines = text.split('\n');
@@ -33,7 +38,7 @@ export function restoreRuleset(text: string, options: RestoreOptions): Ruleset {
       const name = readTableName(where);
       open = { name, draft: new TableDraft(name, family, tables.get(name)) };
     } else if (line === 'COMMIT') {
-      tables.set(open.name, open.draft.finish());
+      tables.set(open.name, open.draft.finish(known));
       open = undefined;
     } else if (line.startsWith(':')) {
       declareChain(open.draft, where);

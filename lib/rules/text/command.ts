@@ -34,7 +34,8 @@ export type Command =
       readonly rules: readonly RuleSpec[];
     }
   | { readonly verb: 'new-chain'; readonly chain: Where }
-  | { readonly verb: 'delete-chain' | 'flush' | 'zero'; readonly chain: Where | undefined }
+  | { readonly verb: 'delete-chain' | 'flush'; readonly chain: Where | undefined }
+  | { readonly verb: 'zero'; readonly chain: Where | undefined; readonly number: Where | undefined }
   | { readonly verb: 'rename-chain'; readonly chain: Where; readonly name: Where }
   | { readonly verb: 'policy'; readonly chain: Where; readonly policy: Where };
 
@@ -205,11 +206,10 @@ class CommandReader {
         break;
       case 'X':
       case 'F':
+        this.#setCommand({ verb: letter === 'X' ? 'delete-chain' : 'flush', chain: this.#optionalWord() });
+        break;
       case 'Z':
-        this.#setCommand({
-          verb: letter === 'X' ? 'delete-chain' : letter === 'F' ? 'flush' : 'zero',
-          chain: this.#optionalWord(),
-        });
+        this.#setCommand({ verb: 'zero', chain: this.#optionalWord(), number: this.#optionalWord() });
         break;
       case 'E':
         this.#setCommand({ verb: 'rename-chain', chain: value, name: this.#following('the new name') });

@@ -58,7 +58,16 @@ export interface BuildContext {
 /** Hooks as bits; also the bits of reachability. */
 export const Hook = { PREROUTING: 1, INPUT: 2, FORWARD: 4, OUTPUT: 8, POSTROUTING: 16 } as const;
 
+/** Names outside of the ruleset that rules refer to. A kind that is left out is not checked. */
+export interface KnownNames {
+  readonly sets?: ReadonlySet<string>;
+  /** Connection tracking helpers and timeout policies. */
+  readonly helpers?: ReadonlySet<string>;
+  readonly timeouts?: ReadonlySet<string>;
+}
+
 export interface KernelContext {
+  readonly known: KnownNames;
   readonly family: Family;
   readonly table: TableName;
   readonly rule: RuleSpec;

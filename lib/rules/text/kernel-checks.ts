@@ -8,16 +8,17 @@
 
 import { ConfigurationError } from '../../errors.js';
 import type { ChainSpec, Family, RuleSpec, TableSpec } from '../ast.js';
-import { type Extension, Hook, type KernelContext } from './grammar.js';
+import { type Extension, Hook, type KernelContext, type KnownNames } from './grammar.js';
 import { protocolName } from './names.js';
 import { findMatch, findTarget } from './registry.js';
 
 /** Refuses the first rule that the kernel would refuse. */
-export function checkTable(table: TableSpec, family: Family): void {
+export function checkTable(table: TableSpec, family: Family, known: KnownNames = {}): void {
   const hooks = reachability(table);
   for (const chain of table.chains) {
-    for (const rule of chain.rules)
-      checkRule({ family, table: table.name, rule, hooks: hooks.get(rule) ?? 0 });
+    for (const rule of chain.rules) {
+      checkRule({ family, table: table.name, rule, hooks: hooks.get(rule) ?? 0, known });
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 import type { SetCounterCondition, SetMatch, StringMatch, U32Match, U32Test } from '../ast.js';
 import { compact, flag, type GivenOption, match, type Reader, say, sayIf, takes } from './grammar.js';
 import { hex, takeNumber, UINT32_MAX } from './numbers.js';
-import { formatSetReference, setReference } from './set-references.js';
+import { formatSetReference, missingSet, setReference } from './set-references.js';
 import { number, oneOf } from './values.js';
 import { quoteAlways } from './words.js';
 
@@ -201,4 +201,5 @@ export const set = match({
     sayCounter('packets', spec.packets),
     sayCounter('bytes', spec.bytes),
   ],
+  check: ({ name }, { known }) => missingSet([name], known),
 });

@@ -3,7 +3,7 @@
  */
 
 import type { SetReference } from '../ast.js';
-import type { Reader } from './grammar.js';
+import type { KnownNames, Reader } from './grammar.js';
 
 const NAME_MAX = 31;
 const DIMENSIONS_MAX = 6;
@@ -26,4 +26,10 @@ export const setReference: Reader<SetReference> = (name, reading) => {
 
 export function formatSetReference({ name, sides }: SetReference): string {
   return `${name} ${sides.join(',')}`;
+}
+
+/** What to say of the first name that is no set, where sets are known. */
+export function missingSet(names: readonly (string | undefined)[], { sets }: KnownNames): string | undefined {
+  const missing = names.find((name) => name !== undefined && sets?.has(name) === false);
+  return missing && `no set '${missing}'`;
 }

@@ -5,6 +5,7 @@
 
 import type { ChainSpec, CounterSpec, Family, Policy, RuleSpec, TableName, TableSpec } from '../ast.js';
 import { CHAIN_NAME_MAX, type Command, RESERVED_CHAINS, type Verb } from './command.js';
+import type { KnownNames } from './grammar.js';
 import { checkTable } from './kernel-checks.js';
 import { wholeNumber } from './numbers.js';
 import { formatRule } from './print-rule.js';
@@ -83,17 +84,28 @@ export class TableDraft {
         for (const chain of this.#selected(command.chain)) chain.rules = [];
         break;
       case 'zero':
-        for (const chain of this.#selected(command.chain)) {
-          chain.counters = NO_COUNTERS;
-          chain.rules = chain.rules.map((rule) => ({ ...rule, counters: NO_COUNTERS }));
-        }
+        this.#zero(command.chain, command.number);
         break;
       default:
         this.#change(command.verb, command.chain, command.number, command.rules);
     }
   }
 
-  finish(): TableSpec {
+  #zero(name: Where | undefined, number: Where | undefined): void {
+    for (const chain of this.#selected(name)) {
+      const only = number && this.#position(number, chain.rules.length);
+      if (only === undefined) chain.counters = NO_COUNTERS;
+      chain.rules = chain.rules.map((rule, index) =>
+        only === undefined || index === only - 1 ? { ...rule, counters: NO_COUNTERS } : rule,
+      );
+    }
+  }
+
+  #position(number: Where, limit: number): number {
+    return wholeNumber(number.word, 1, limit) ?? number.refuse('value', 'no such rule number', `1-${limit}`);
+  }
+
+  finish(known: KnownNames): TableSpec {
     const all = [...this.#chains.values()];
     const own = all.filter(({ policy }) => policy === undefined).sort((a, b) => compareBytes(a.name, b.name));
     const chains = [...all.filter(({ policy }) => policy !== undefined), ...own].map(
@@ -105,7 +117,7 @@ export class TableDraft {
       }),
     );
     const table = { name: this.#name, chains };
-    checkTable(table, this.#family);
+    checkTable(table, this.#family, known);
     return table;
   }
 

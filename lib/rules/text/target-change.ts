@@ -31,7 +31,7 @@ import {
   target,
 } from './grammar.js';
 import { hex, UINT32_MAX, wholeNumber } from './numbers.js';
-import { formatSetReference, setReference } from './set-references.js';
+import { formatSetReference, missingSet, setReference } from './set-references.js';
 import { DSCP_CLASSES, formatTos, tosMask } from './tos.js';
 import { bitList, bitNames, markMask, number, oneOf, string } from './values.js';
 
@@ -201,10 +201,14 @@ export const ct = target({
     expectEvents === undefined ? undefined : say('expevents', bitNames(EVENTS, expectEvents)),
     zone && say({ both: 'zone', original: 'zone-orig', reply: 'zone-reply' }[zone.direction], zone.id),
   ],
-  check: ({ helper }, { rule }) =>
-    helper !== undefined && (rule.protocol === undefined || rule.protocol.negated)
-      ? 'a helper belongs to a protocol: give -p before it'
-      : undefined,
+  check: ({ helper, timeout }, { rule, known }) => {
+    if (timeout !== undefined && known.timeouts?.has(timeout) === false)
+      return `no timeout policy '${timeout}'`;
+    if (helper === undefined) return undefined;
+    if (rule.protocol === undefined || rule.protocol.negated)
+      return 'a helper belongs to a protocol: give -p before it';
+    return known.helpers?.has(helper) === false ? `no helper '${helper}'` : undefined;
+  },
 });
 
 export const notrack = target({
@@ -449,7 +453,9 @@ export const set = target({
     sayIf('map-prio', map?.priority === true),
     sayIf('map-queue', map?.queue === true),
   ],
-  check: ({ map }, { table, hooks }) => {
+  check: ({ add, remove, map }, { table, hooks, known }) => {
+    const missing = missingSet([add?.name, remove?.name, map?.name], known);
+    if (missing !== undefined) return missing;
     if (map !== undefined && table !== 'mangle') return 'SET --map-set belongs in the mangle table';
     return map?.priority === true && (hooks & ~(Hook.OUTPUT | Hook.FORWARD | Hook.POSTROUTING)) !== 0
       ? 'SET --map-prio belongs in FORWARD, OUTPUT and POSTROUTING'
