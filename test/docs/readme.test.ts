@@ -1,6 +1,7 @@
 /** What the README shows is what happens. Needs a build, as `npm test` makes one. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -30,6 +31,25 @@ describe('the example in the README', () => {
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
     expect(stdout).toBe(blockAfter('output: example'));
   });
+});
+
+test('`npm start` prints what the README shows of it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'conntide-readme-'));
+  const command = join(ROOT, 'dist/cli/main.js');
+  const { stdout, status } = spawnSync(process.execPath, [command, 'replay'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  rmSync(folder, { recursive: true });
+  expect(status).toBe(0);
+  const printed = stdout.replaceAll(ROOT, '').split('\n');
+  let at = 0;
+  for (const line of blockAfter('output: npm start').split('\n')) {
+    if (line.trim() === '...') continue;
+    const found = printed.indexOf(line, at);
+    expect(found, `'${line}' is printed`).toBeGreaterThanOrEqual(0);
+    at = found;
+  }
 });
 
 describe('the lists in the README', () => {
