@@ -43,7 +43,7 @@ export interface DccpMatch extends PortsMatch {
   readonly types?: BitsCondition;
   readonly option?: ValueCondition;
 }
-/** Type 255 with codes 0-255 is any ICMP packet. */
+/** icmp: type 255 (then codes 0-255) is any packet. icmp6: 255 is a type like the others. */
 export interface IcmpMatch {
   readonly kind: 'icmp' | 'icmp6';
   readonly type: number;

@@ -183,7 +183,11 @@ export const icmp = match({
   family: 4,
   protocols: [1],
   options: { 'icmp-type': takes(icmpType(ICMP_TYPES), { negation: 'allowed', presence: 'required' }) },
-  build: (given): IcmpMatch => ({ kind: 'icmp', ...icmpCondition(given['icmp-type']!) }),
+  build: (given): IcmpMatch => {
+    const condition = icmpCondition(given['icmp-type']!);
+    // Type 255 is any packet, whatever the code.
+    return { kind: 'icmp', ...condition, ...(condition.type === 255 && { codeLow: 0, codeHigh: 255 }) };
+  },
   print: (spec) => [say('icmp-type', formatIcmp(spec), spec.negated)],
 });
 
