@@ -19,7 +19,7 @@ import { AddressType } from '../host.js';
 import { parseAddress } from '../rules/text/address.js';
 import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
-import { ChecksumState, CtInfo, type Packet, PacketType } from '../wire/packet.js';
+import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import type { RouterCore, Socket } from './core.js';
@@ -166,7 +166,6 @@ export class Router implements RouterCore {
       this.engine.drops.count(packet.reason);
       return 0;
     }
-    packet.packetType = PacketType.OUTGOING;
     packet.outInterface = out;
     passage.routeType = type;
     const sent = this.#output(passage);
@@ -263,7 +262,6 @@ export class Router implements RouterCore {
     const packet = passage.packet;
     packet.inInterface = this.interfaces.loopback;
     packet.outInterface = 0;
-    packet.packetType = PacketType.HOST;
     passage.isInput = 1;
     const before = packet.addresses[4];
     const low = packet.addresses[7];
@@ -302,7 +300,6 @@ export class Router implements RouterCore {
       const isReachable = leadsOn(type) || type === AddressType.MULTICAST;
       packet.outInterface = oif > 0 ? oif : isReachable ? this.routes.interface : 0;
       passage.routeType = type;
-      packet.packetType = PacketType.OUTGOING;
       packet.checksumState = ChecksumState.UNNECESSARY;
       if (about !== undefined && about.entry !== NIL) {
         packet.entry = about.entry;

@@ -15,6 +15,8 @@ import type { AddressWords } from '../rules/ast.js';
 import { maskWords, parseAddress, prefixMask } from '../wire/address.js';
 import { type Interfaces, networkOf, parseInterfaceAddress } from './interfaces.js';
 
+const LOCAL = AddressType.LOCAL;
+
 const STRIDE = 24;
 const PREFIX = 0;
 const NETWORK = 1;
@@ -93,6 +95,7 @@ class RouteTable {
  */
 export class Routes {
   readonly #interfaces: Interfaces;
+  readonly #loopback: number;
   readonly #local4 = new RouteTable();
   readonly #local6 = new RouteTable();
   readonly #main4 = new RouteTable();
@@ -100,7 +103,7 @@ export class Routes {
 
   /** Type of the route found: an {@link AddressType}; UNSPEC (0) if there is none. */
   type = 0;
-  /** Interface that the route leads to. */
+  /** Interface that packets take by this route: for local addresses the loopback interface. */
   interface = 0;
   /** 1 if the route has a gateway, whose words are then `rows[row + 12 ..]`. */
   hasGateway = 0;
@@ -109,6 +112,7 @@ export class Routes {
 
   constructor(interfaces: Interfaces) {
     this.#interfaces = interfaces;
+    this.#loopback = interfaces.loopback;
     for (let index = 1; index <= interfaces.count; index++) {
       this.#multicast(index);
       for (const address of interfaces.addresses(index)) this.#connect(index, address);
@@ -158,7 +162,7 @@ export class Routes {
       this.#rows = rows;
       this.#row = row;
       this.type = rows[row + TYPE] as number;
-      this.interface = rows[row + INTERFACE] as number;
+      this.interface = this.type === LOCAL ? this.#loopback : (rows[row + INTERFACE] as number);
       this.hasGateway = rows[row + HAS_GATEWAY] as number;
       return 1;
     }
