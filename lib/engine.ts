@@ -190,7 +190,8 @@ export class Engine {
   /** Defragment, raw, track, mangle, nat: what PREROUTING and OUTPUT begin with. */
   #enter(hook: Hook, packet: Packet, nowMs: number): Verdict {
     const tracking = this.isTracking(packet.version);
-    if (tracking === 1 && (packet.moreFragments === 1 || packet.fragmentOffset > 0)) {
+    const isFragment = packet.moreFragments === 1 || packet.fragmentOffset > 0 || packet.fragmentHeader > 0;
+    if (tracking === 1 && isFragment) {
       const verdict = this.reassembler.add(packet, nowMs);
       if (verdict !== ACCEPT) return verdict;
     }
