@@ -4,7 +4,7 @@
  * Exit status: 0 done, 2 bad usage, an unreadable file or a ruleset that is refused.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { dirname, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { readCapture } from '../capture/capture.js';
@@ -114,14 +114,14 @@ function replay(options: Options, out: Console): ExitStatus {
   writer?.close();
   const first = capture.packets[0];
   const facts: ReplayFacts = {
-    input,
+    input: shown(input),
     format: capture.format,
     packets: capture.packets.length,
     ...(first === undefined ? {} : { firstMs: first.timeMs, spanMs: endMs - first.timeMs }),
     ...(capture.damage === undefined ? {} : { damage: capture.damage.message }),
     interfaces,
-    ...(rules === undefined ? {} : { rules }),
-    ...(rules6 === undefined ? {} : { rules6 }),
+    ...(rules === undefined ? {} : { rules: shown(rules) }),
+    ...(rules6 === undefined ? {} : { rules6: shown(rules6) }),
     ...(output === undefined ? {} : { output, written: writer?.written ?? 0 }),
   };
   if (options.json) out.line(JSON.stringify(reportObject(run, facts)));
@@ -269,7 +269,8 @@ class Progress {
   }
 }
 
-/** The file's name, for headings. */
-export function titleOf(file: string): string {
-  return basename(file);
+/** A path as it is shown: relative where that is the shorter way to say it. */
+function shown(path: string): string {
+  const short = relative('', path);
+  return short.startsWith('..') || short === '' ? path : short;
 }

@@ -137,8 +137,10 @@ export class Replay {
   /** Lets time go by up to `timeMs`; returns what the router sent meanwhile. */
   advance(timeMs: number): readonly Sent[] {
     if (!(timeMs <= this.nowMs)) {
+      if (Number.isNaN(this.nowMs)) this.router.engine.reaper.start(timeMs);
       this.nowMs = timeMs;
       this.router.advance(timeMs);
+      this.router.engine.reaper.advance(timeMs);
     }
     return this.#takeSent();
   }

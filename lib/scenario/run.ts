@@ -93,7 +93,7 @@ export function runTrace(trace: Trace): Run {
       random.beginStep(k);
       const packet = patchPacket(parseHex(step.packet ?? ''), step.patch ?? [], outs);
       outputs.inject(packet);
-      const errno = packet.length === 0 ? 0 : inject(router, trace, step, packet, clock.nowMs());
+      const errno = packet.length === 0 ? 0 : inject(router, trace, step, packet.slice(), clock.nowMs());
       clock.set(step.t + trace.dumpMs);
       router.advance(clock.nowMs());
       const change = table.read(router.engine.tracker, clock.nowMs(), k);

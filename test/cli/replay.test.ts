@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readCapture } from '../../lib/capture/capture.js';
+import { type CapturedPacket, readCapture } from '../../lib/capture/capture.js';
 import { LinkType, wrapInEthernet } from '../../lib/capture/link.js';
 import { writePcapng } from '../../lib/capture/pcapng-writer.js';
 import { parsePacket } from '../../lib/scenario/notation.js';
@@ -37,6 +37,11 @@ function capture(name: string, ...packets: string[]): string {
     bytes: wrapInEthernet(parsePacket(text.slice(text.indexOf(' ') + 1))),
   }));
   return write(name, writePcapng(interfaces, written));
+}
+
+/** The IP packet of an Ethernet frame. */
+function ipOf(packet: CapturedPacket | undefined): Uint8Array {
+  return Uint8Array.from(packet?.bytes.subarray(14) ?? []);
 }
 
 const NAT = '*nat\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n';
@@ -77,10 +82,8 @@ describe('conntide replay', () => {
     expect(interfaces.map(({ name }) => name)).toEqual(['lan', 'wan', 'dropped']);
     expect(packets.map(({ interfaceName }) => interfaceName)).toEqual(['wan', 'lan', 'dropped']);
     expect(packets.map(({ seconds }) => seconds - 1_700_000_000)).toEqual([0, 1, 2]);
-    expect(packets[0]?.bytes.slice(14)).toEqual(
-      parsePacket('udp 203.0.113.1:5000 > 1.1.1.1:53 len 5 ttl 63'),
-    );
-    expect(packets[1]?.bytes.slice(14)).toEqual(parsePacket('udp 1.1.1.1:53 > 10.0.0.2:5000 len 7 ttl 63'));
+    expect(ipOf(packets[0])).toEqual(parsePacket('udp 203.0.113.1:5000 > 1.1.1.1:53 len 5 ttl 63'));
+    expect(ipOf(packets[1])).toEqual(parsePacket('udp 1.1.1.1:53 > 10.0.0.2:5000 len 7 ttl 63'));
     expect(packets[0]?.comment).toBe(
       'packet 1: forwarded, lan > wan; NEW, flow udp 10.0.0.2:5000 > 1.1.1.1:53 | 1.1.1.1:53 > 203.0.113.1:5000',
     );
@@ -114,7 +117,9 @@ describe('conntide replay', () => {
     expect(lines).toHaveLength(1);
     expect(JSON.parse(lines[0] as string)).toMatchObject({
       packets: 3,
-      verdicts: { forwarded: 2, delivered: 1, dropped: 0, held: 0, skipped: 0 },
+      verdicts: { forwarded: 2, delivered: 0, dropped: 1, held: 0, skipped: 0 },
+      drops: { 'no-local-listener': 1 },
+      generated: 1,
     });
   });
 

@@ -73,14 +73,14 @@ describe('conntide scenario', () => {
 
   test('a scenario without outputs is recorded to the same trace, and is no pass without --record', async () => {
     const records = join(folder, 'bare');
-    const { name, description, rules4, steps } = trace;
+    const { name, description, rules4, sysctls, steps } = trace;
     const bare = steps.map(({ in: iface, packet, note, advance_ms }) => ({
       in: iface,
       packet,
       note,
       advance_ms,
     }));
-    const file = write('bare.json', JSON.stringify({ name, description, rules4, steps: bare }));
+    const file = write('bare.json', JSON.stringify({ name, description, sysctls, rules4, steps: bare }));
     expect(await run('scenario', '--record', records, file)).toMatchObject({ status: 0 });
     const recorded = JSON.parse(readFileSync(join(records, `${NAME}.json`), 'utf8'));
     expect({ ...recorded, kernel: '' }).toEqual({ ...trace.source, kernel: '' });

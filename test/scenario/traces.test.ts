@@ -17,7 +17,7 @@ for (const group of GROUPS) {
       } else {
         test(`${trace.name} is an exception: ${reason}`, () => {
           const { difference } = checkTrace(trace);
-          expect(difference, 'it passes: take it off test/traces/exceptions.json').not.toBeNull();
+          expect(difference, 'it passes: take it off test/scenario/exceptions.json').not.toBeNull();
         });
       }
     }
