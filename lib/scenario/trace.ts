@@ -140,6 +140,8 @@ export const DEFAULT_INTERFACES: readonly TraceInterface[] = [
 export const DEFAULT_ROUTES: readonly string[] = ['default dev tun1', '-6 default dev tun1'];
 export const DEFAULT_SLOT_MS = 12;
 export const DEFAULT_DUMP_MS = 6;
+/** Longest time that a file may speak of: ten days. */
+const MOST_MS = 864_000_000;
 
 /**
  * Reads a file's text. Throws a ConfigurationError naming `file` and the field that is missing or of the wrong
@@ -153,7 +155,7 @@ export function readTrace(text: string, file: string): Trace {
     throw new ConfigurationError('syntax', `not JSON: ${(error as Error).message}`, { file });
   }
   const root = new Field(value, '', file).record();
-  const slotMs = root.get('slot_ms')?.number() ?? DEFAULT_SLOT_MS;
+  const slotMs = root.get('slot_ms')?.duration() ?? DEFAULT_SLOT_MS;
   const interfaces = root.get('interfaces')?.list().map(readInterface) ?? DEFAULT_INTERFACES;
   const trace: Trace = {
     name: root.need('name').text(),
@@ -168,7 +170,7 @@ export function readTrace(text: string, file: string): Trace {
     ...optional('rules4', root.get('rules4')?.text()),
     ...optional('rules6', root.get('rules6')?.text()),
     slotMs,
-    dumpMs: root.get('dump_ms')?.number() ?? DEFAULT_DUMP_MS,
+    dumpMs: root.get('dump_ms')?.duration() ?? DEFAULT_DUMP_MS,
     steps: readSteps(root.need('steps'), slotMs),
     random: root.get('random')?.list().map(readPick) ?? [],
     ...optional('final4', root.get('final4')?.text()),
@@ -176,13 +178,27 @@ export function readTrace(text: string, file: string): Trace {
     source: value as Record<string, unknown>,
   };
   if (/[/\\]|^\.*$/.test(trace.name)) throw root.need('name').refuse('a name usable as a file name');
+  checkSteps(trace, file);
+  return trace;
+}
+
+/** Refuses steps that come in by no interface, or before the table of the step before was read. */
+function checkSteps(trace: Trace, file: string): void {
   const names = new Set(trace.interfaces.map((one) => one.name)).add('local');
+  let earliest = 0;
   for (const [k, step] of trace.steps.entries()) {
+    if (!(step.t >= earliest)) {
+      throw new ConfigurationError('value', `steps[${k}].t: too early`, {
+        file,
+        word: String(step.t),
+        expected: `${earliest} or later: the table is read ${trace.dumpMs} ms after each step`,
+      });
+    }
+    earliest = step.t + trace.dumpMs;
     if (step.in !== undefined && !names.has(step.in)) {
       throw new ConfigurationError('unknown', `steps[${k}].in: no such interface`, { file, word: step.in });
     }
   }
-  return trace;
 }
 
 function readSysctls(field: Field | undefined): Record<string, string> {
@@ -234,10 +250,9 @@ function readSteps(field: Field, slotMs: number): TraceStep[] {
   let t = -slotMs;
   return field.list().map((one) => {
     const record = one.record();
-    const advance = record.get('advance_ms')?.number();
+    const advance = record.get('advance_ms')?.duration();
     const at = record.get('t');
-    t = at === undefined ? t + slotMs + (advance ?? 0) : at.number();
-    if (at !== undefined && t < 0) throw at.refuse('milliseconds from 0 on');
+    t = at === undefined ? t + slotMs + (advance ?? 0) : at.duration();
     return {
       t,
       ...optional('write_error', record.get('write_error')?.integer()),
@@ -384,6 +399,13 @@ class Field {
   number(): number {
     if (typeof this.value !== 'number' || !Number.isFinite(this.value)) throw this.refuse('a number');
     return this.value;
+  }
+
+  /** Milliseconds. */
+  duration(): number {
+    const value = this.number();
+    if (value < 0 || value > MOST_MS) throw this.refuse(`0 to ${MOST_MS} ms`);
+    return value;
   }
 
   integer(): number {
