@@ -46,13 +46,13 @@ export function spreadAddress(
   );
   let free = false;
   for (let i = 0; i <= last; i++) {
-    const word = key[4 + i] as number;
     const first = free ? 0 : (minimum[i] as number) >>> 0;
     const size = free ? 0xffffffff : ((maximum[i] as number) - first + 1) >>> 0;
     const chosen = (first + scale(hash >>> 0, size)) | 0;
     if (chosen !== maximum[i]) free = true;
     key[at + i] = chosen;
-    if (!persistent) hash ^= swap(word);
+    // Of a destination range it is the word just chosen, as in Linux, not the one it replaces.
+    if (!persistent) hash ^= swap(key[4 + i] as number);
   }
 }
 

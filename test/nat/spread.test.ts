@@ -12,6 +12,15 @@ function spread(source: string, destination: string, to: NatRange, manip: Manip 
   return address(key, manip === Manip.SRC ? 0 : 4, version);
 }
 
+function range6(low: string, high: string, flags: number): NatRange {
+  return {
+    ...range(''),
+    flags: flags | NatRangeFlag.MAP_IPS,
+    minAddress: words(low),
+    maxAddress: words(high),
+  };
+}
+
 // What Linux 6.18 chose for the same addresses.
 describe('the address of a range', () => {
   it.each([
@@ -45,12 +54,6 @@ describe('the address of a range', () => {
     ['fd00:a::12', '2001:db8:1:0:8:1791:e2f2:18b6', '2001:db8:1:0:0:0:0:19'],
     ['fd00:a::14', '2001:db8:1:0:5:9a9:8135:1708', '2001:db8:1:0:0:0:0:10'],
   ])('of IPv6 is chosen word by word: %s', (source, wide, persistent) => {
-    const range6 = (low: string, high: string, flags: number): NatRange => ({
-      ...range(''),
-      flags: flags | NatRangeFlag.MAP_IPS,
-      minAddress: words(low),
-      maxAddress: words(high),
-    });
     const to = range6('2001:db8:1:0:1::', '2001:db8:1:0:9::ffff', 0);
     expect(spread(source, '2001:db8:2::7', to)).toBe(wide);
     const same = range6('2001:db8:1::10', '2001:db8:1::1f', NatRangeFlag.PERSISTENT);
@@ -67,6 +70,25 @@ describe('the address of a range', () => {
     expect(spread(source, '203.0.113.1', to, Manip.DST)).toBe(plain);
     const same = range('10.0.0.10-10.0.0.17', NatRangeFlag.PERSISTENT);
     expect(spread(source, '203.0.113.1', same, Manip.DST)).toBe(persistent);
+  });
+
+  it('of an IPv6 destination range follows the words already chosen', () => {
+    const to: NatRange = {
+      ...range(''),
+      flags: NatRangeFlag.MAP_IPS,
+      minAddress: words('fd00:a::2'),
+      maxAddress: words('fd00:a::3'),
+    };
+    expect(spread('fd00:a::4', '2001:db8:2::8', to, Manip.DST)).toBe('fd00:a:0:0:0:0:0:3');
+  });
+
+  it.each([
+    ['2001:db8:2::7', '2001:db8:1::20', 'fd00:a:0:0:0:0:0:4'],
+    ['2001:db8:2::7', '2001:db8:1::1', 'fd00:a:0:0:0:0:0:4'],
+    ['2001:db8:2::8', '2001:db8:1::1', 'fd00:a:0:0:0:0:0:3'],
+  ])('of an IPv6 destination range, for %s to %s', (source, destination, chosen) => {
+    const to = range6('fd00:a::2', 'fd00:a::4', 0);
+    expect(spread(source, destination, to, Manip.DST)).toBe(chosen);
   });
 
   it('stays as it is without a range of addresses', () => {
