@@ -18,7 +18,6 @@ export type * from './target-specs.js';
 
 export type Family = 4 | 6;
 export type TableName = 'raw' | 'mangle' | 'nat' | 'filter' | 'security';
-export type BuiltinChainName = 'PREROUTING' | 'INPUT' | 'FORWARD' | 'OUTPUT' | 'POSTROUTING';
 export type Policy = 'ACCEPT' | 'DROP';
 
 /** Four int32 words in host order; IPv4 in word 0, the others 0. */

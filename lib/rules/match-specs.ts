@@ -376,4 +376,3 @@ export type MatchSpec =
   | HelperMatch
   | RpfilterMatch
   | OwnerMatch;
-export type MatchKind = MatchSpec['kind'];

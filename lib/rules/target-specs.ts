@@ -214,4 +214,3 @@ export type TargetSpec =
   | SetTarget
   | TeeTarget
   | AuditTarget;
-export type TargetKind = TargetSpec['kind'];

@@ -14,9 +14,8 @@ import {
 import type { Family } from '../ast.js';
 import { takeNumber, wholeNumber } from './numbers.js';
 
-const ZERO: AddressWords = [0, 0, 0, 0];
-export const FULL_MASK_4: AddressWords = [-1, 0, 0, 0];
-export const FULL_MASK_6: AddressWords = [-1, -1, -1, -1];
+const FULL_MASK_4: AddressWords = [-1, 0, 0, 0];
+const FULL_MASK_6: AddressWords = [-1, -1, -1, -1];
 
 export function fullMask(family: Family): AddressWords {
   return family === 4 ? FULL_MASK_4 : FULL_MASK_6;
@@ -63,7 +62,6 @@ export function formatMask(mask: AddressWords, family: Family): string {
 }
 
 export {
-  compareAddresses,
   formatAddress,
   isZero,
   maskPrefix,
@@ -71,4 +69,3 @@ export {
   parseAddress,
   prefixMask,
 } from '../../wire/address.js';
-export { ZERO as ZERO_ADDRESS };

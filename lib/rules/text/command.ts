@@ -132,8 +132,9 @@ class CommandReader {
     const equals = text.indexOf('=');
     const name = equals < 0 ? text : text.slice(0, equals);
     const attached = equals < 0 ? undefined : text.slice(equals + 1);
-    let option = findLongOption(name, this.#loaded);
-    if (option === undefined && this.#loadProtocolMatch()) option = findLongOption(name, this.#loaded);
+    let option = findLongOption(name, this.#context.family, this.#loaded);
+    if (option === undefined && this.#loadProtocolMatch())
+      option = findLongOption(name, this.#context.family, this.#loaded);
     if (option === undefined) where.refuse('unknown', 'unknown option', this.#knownOptions());
     if (option.argument === 'none' && attached !== undefined)
       where.refuse('syntax', 'the option takes no value');
@@ -187,7 +188,8 @@ class CommandReader {
         this.#readProtocol(value, negated);
         return;
     }
-    if (negated) this.#negation!.refuse('syntax', `! cannot stand before ${where.word}`);
+    if (negated && letter !== '4' && letter !== '6')
+      this.#negation!.refuse('syntax', `! cannot stand before ${where.word}`);
     switch (letter) {
       case 'A':
       case 'I':

@@ -61,8 +61,9 @@ export const Hook = { PREROUTING: 1, INPUT: 2, FORWARD: 4, OUTPUT: 8, POSTROUTIN
 /** Names outside of the ruleset that rules refer to. A kind that is left out is not checked. */
 export interface KnownNames {
   readonly sets?: ReadonlySet<string>;
-  /** Connection tracking helpers and timeout policies. */
-  readonly helpers?: ReadonlySet<string>;
+  /** Connection tracking helpers, with the protocols each of them is for. */
+  readonly helpers?: ReadonlyMap<string, readonly number[]>;
+  /** Timeout policies of connection tracking. */
   readonly timeouts?: ReadonlySet<string>;
 }
 

@@ -198,12 +198,17 @@ export const connbytes = match({
       presence: 'required',
     }),
   },
-  build: (given): ConnbytesMatch => ({
-    kind: 'connbytes',
-    ...rangeCondition(given.connbytes)!,
-    what: given['connbytes-mode']!.value,
-    direction: given['connbytes-dir']!.value,
-  }),
+  build: (given): ConnbytesMatch => {
+    const range = rangeCondition(given.connbytes)!;
+    return {
+      kind: 'connbytes',
+      ...range,
+      // Linux negates by crossing the ends, so a single value cannot be negated: it matches itself.
+      negated: range.negated && range.low !== range.high,
+      what: given['connbytes-mode']!.value,
+      direction: given['connbytes-dir']!.value,
+    };
+  },
   print: ({ low, high, negated, what, direction }) => [
     say('connbytes', high === Number.POSITIVE_INFINITY ? low : `${low}:${high}`, negated),
     say('connbytes-mode', what),

@@ -289,7 +289,7 @@ export const socket = match({
 /** Numbers, and `root`: there is no user database here. */
 const identity: Reader<Omit<RangeCondition, 'negated'>> = (text, { where }) => {
   if (text === 'root') return { low: 0, high: 0 };
-  const ends = text.split('-').map((part) => wholeNumber(part, 0, UINT32_MAX - 1));
+  const ends = text.split(/[-:]/).map((part) => wholeNumber(part, 0, UINT32_MAX - 1));
   const [low, high = low] = ends;
   if (ends.length > 2 || low === undefined || high === undefined || low > high) {
     return where.refuse('value', 'not a user or group', 'number or number-number');

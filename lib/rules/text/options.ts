@@ -3,9 +3,10 @@
  * else a beginning that only one option has. Cold.
  */
 
+import type { Family } from '../ast.js';
 import type { MatchExtension, TargetExtension } from './grammar.js';
 
-/** none: `-f`; needed: `-s X`; open: the command looks for its own words. */
+/** none: `-f`; needed: `-s X`. Words that may follow without being needed are the command's affair. */
 export type ArgumentKind = 'none' | 'needed';
 
 /** Long names of the options that every rule line knows, by letter. */
@@ -65,11 +66,12 @@ export type LongOption<L> =
 /** undefined: none has the name, or several begin with it. `loaded`: the one loaded last comes first. */
 export function findLongOption<L extends Loaded>(
   name: string,
+  family: Family,
   loaded: readonly L[],
 ): LongOption<L> | undefined {
   const beginnings: LongOption<L>[] = [];
   for (const [known, letter, argument] of BASE) {
-    if (!known.startsWith(name)) continue;
+    if (!known.startsWith(name) || (letter === 'f' && family === 6)) continue;
     const option: LongOption<L> = { owner: 'base', letter, argument };
     if (known === name) return option;
     beginnings.push(option);

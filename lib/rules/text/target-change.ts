@@ -207,7 +207,9 @@ export const ct = target({
     if (helper === undefined) return undefined;
     if (rule.protocol === undefined || rule.protocol.negated)
       return 'a helper belongs to a protocol: give -p before it';
-    return known.helpers?.has(helper) === false ? `no helper '${helper}'` : undefined;
+    const protocols = known.helpers?.get(helper);
+    const missing = known.helpers !== undefined && protocols?.includes(rule.protocol.number) !== true;
+    return missing ? `no helper '${helper}' for this protocol` : undefined;
   },
 });
 

@@ -31,7 +31,14 @@ export const recorded = readFileSync(here('recorded.jsonl'), 'utf8')
 export const exceptions = JSON.parse(readFileSync(here('exceptions.json'), 'utf8')) as Record<string, string>;
 
 /** What there was on the machine of the recordings. */
-const KNOWN = { sets: new Set<string>(), timeouts: new Set<string>(), helpers: new Set(['ftp', 'tftp']) };
+const KNOWN = {
+  sets: new Set<string>(),
+  timeouts: new Set<string>(),
+  helpers: new Map([
+    ['ftp', [6]],
+    ['tftp', [17]],
+  ]),
+};
 
 export function textOf({ table, rule, file }: CorpusEntry): string {
   return file ?? `*${table}\n:UC - [0:0]\n${rule}\nCOMMIT\n`;

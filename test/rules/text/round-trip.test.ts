@@ -16,7 +16,7 @@ const IN_ORDER = { counters: 'with', tables: 'oldest-first' } as const;
 
 /** Single rules that are taken here, by what they belong to. */
 const taken = [...corpus, ...recorded].filter(
-  (entry) => entry.rule?.startsWith('-A') && outcome(entry) !== null,
+  (entry) => /^-A.*$/.test(entry.rule ?? '') && outcome(entry) !== null,
 );
 const groups = new Map<string, CorpusEntry[]>();
 for (const entry of taken) {
@@ -26,7 +26,9 @@ for (const entry of taken) {
 
 /** What iptables prints not at all or not to the byte, and so forgets: negated ranges of everything, byte bursts. */
 function hidesCondition({ rule = '' }: CorpusEntry): boolean {
-  return /! --\w+ (:|0:65535)(?= |$)|! -o \+|! --ahspi :|! --espspi :|--hashlimit-burst \d+[km]b/.test(rule);
+  return /! --\w+ (:|0:65535)(?= |$)|! -o \+|! --ahspi :|! --espspi :|--hashlimit-burst \d+[km]b|-i "|--ctorigsrc [\d.]+\/\d+\./.test(
+    rule,
+  );
 }
 
 function fileOf(entries: readonly CorpusEntry[]): string {
@@ -47,7 +49,7 @@ describe('a saved ruleset restores to itself', () => {
         expect(saveRuleset(second, IN_ORDER)).toBe(saved);
         expect(withoutPlaces(second)).toEqual(withoutPlaces(first));
       }),
-      { numRuns: 20, seed: 4 },
+      { numRuns: 10, seed: 4 },
     );
   });
 });
