@@ -11,6 +11,7 @@
  *   IV   ack      >= R.end - max(S.maxWin, 66000)   not too old
  *
  * I and III broken: INVALID. II and IV broken (old duplicates), or I alone broken by less than a window: IGNORED.
+ * Two numbers 2^31 apart are each before the other, as in Linux: comparisons are all of the form `(a - b) | 0` < 0.
  * A sender marked BE_LIBERAL, or the setting, turns both into VALID without learning from the segment.
  */
 
@@ -180,7 +181,7 @@ export function checkWindow(
     }
   } else if (
     (flags & SYN) !== 0 &&
-    ((end - entries.tdEnd(entry, sender)) | 0) > 0 &&
+    ((entries.tdEnd(entry, sender) - end) | 0) < 0 &&
     (state === SYN_SENT || state === SYN_RECV)
   ) {
     // A SYN or SYN/ACK with a higher sequence number: the sender began anew.
@@ -205,9 +206,9 @@ export function checkWindow(
   const receiverMaxWin = entries.tdMaxWin(entry, receiver);
   const ackWindow = entries.tdMaxWin(entry, sender) >>> 0;
   const oldestAck = receiverEnd - Math.max(ackWindow, MIN_ACK_WINDOW) - 1;
-  const isRecentAck = ((sack - oldestAck) | 0) > 0;
+  const isRecentAck = ((oldestAck - sack) | 0) < 0;
   const isAckOfSeen = ((sack - (receiverEnd + 1)) | 0) < 0;
-  const isRecent = receiverMaxWin === 0 || ((end - (senderEnd - receiverMaxWin - 1)) | 0) > 0;
+  const isRecent = receiverMaxWin === 0 || ((senderEnd - receiverMaxWin - 1 - end) | 0) < 0;
 
   if (((sequence - (senderMaxEnd + 1)) | 0) >= 0) {
     const overshot = (end - senderMaxEnd + 1) >>> 0;
@@ -259,7 +260,7 @@ function learn(
   const reach = (window + ((sack - ack) | 0)) >>> 0;
   if (entries.tdMaxWin(entry, sender) >>> 0 < reach) entries.setTdMaxWin(entry, sender, reach | 0);
   let senderFlags = entries.tdFlags(entry, sender);
-  if (((end - entries.tdEnd(entry, sender)) | 0) > 0) {
+  if (((entries.tdEnd(entry, sender) - end) | 0) < 0) {
     entries.setTdEnd(entry, sender, end);
     senderFlags |= DATA_UNACKNOWLEDGED;
   }
@@ -267,17 +268,17 @@ function learn(
     if ((senderFlags & MAXACK_SET) === 0) {
       entries.setTdMaxAck(entry, sender, ack);
       senderFlags |= MAXACK_SET;
-    } else if (((ack - entries.tdMaxAck(entry, sender)) | 0) > 0) {
+    } else if (((entries.tdMaxAck(entry, sender) - ack) | 0) < 0) {
       entries.setTdMaxAck(entry, sender, ack);
     }
   }
   entries.setTdFlags(entry, sender, senderFlags);
 
   const receiverMaxWin = entries.tdMaxWin(entry, receiver);
-  const beyond = (end - entries.tdMaxEnd(entry, sender)) | 0;
-  if (receiverMaxWin !== 0 && beyond > 0) entries.setTdMaxWin(entry, receiver, (receiverMaxWin + beyond) | 0);
+  const behind = (entries.tdMaxEnd(entry, sender) - end) | 0;
+  if (receiverMaxWin !== 0 && behind < 0) entries.setTdMaxWin(entry, receiver, (receiverMaxWin - behind) | 0);
   const allowed = (sack + window) | 0;
-  if (((allowed - (entries.tdMaxEnd(entry, receiver) - 1)) | 0) > 0) {
+  if (((entries.tdMaxEnd(entry, receiver) - 1 - allowed) | 0) < 0) {
     // A closed window still admits one byte: the probe.
     entries.setTdMaxEnd(entry, receiver, window === 0 ? (allowed + 1) | 0 : allowed);
   }
