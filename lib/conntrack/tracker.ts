@@ -338,6 +338,8 @@ export class Tracker {
   #invalid(packet: Packet): Verdict {
     packet.entry = NIL;
     packet.ctinfo = INVALID;
+    // What the CT target asked of tracking is done with: rules must not take the packet for a NEW one.
+    packet.template = 0;
     this.statistics.invalid++;
     return ACCEPT;
   }

@@ -109,6 +109,14 @@ describe('tracker', () => {
     answer.template = 5 | (1 << 16);
     expect(pass(tracker, answer)).toBe(CtInfo.ESTABLISHED_REPLY);
   });
+
+  it('leaves nothing of a zone on a packet that is INVALID', () => {
+    const packet = udp(2, 5000, 3, 53);
+    packet.bytes.fill(0, packet.transport + 4, packet.transport + 6);
+    packet.template = 5 | (1 << 16);
+    expect(pass(makeTracker(), packet)).toBe(CtInfo.INVALID);
+    expect(packet.template).toBe(0);
+  });
 });
 
 describe('full table', () => {
