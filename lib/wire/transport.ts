@@ -17,7 +17,8 @@ const UNNECESSARY = ChecksumState.UNNECESSARY;
 export function verifyChecksum(packet: Packet, pseudoProtocol: number): 0 | 1 {
   if (packet.checksumState !== NONE) return 1;
   const lengthBytes = packet.end - packet.transport;
-  const initial = pseudoProtocol === 0 ? 0 : sumPseudoHeader(packet.addresses, pseudoProtocol, lengthBytes);
+  const initial =
+    pseudoProtocol === 0 ? 0xffff : sumPseudoHeader(packet.addresses, pseudoProtocol, lengthBytes);
   if (sumRange(packet.bytes, packet.transport, packet.end, initial) !== 0xffff) return 0;
   packet.checksumState = UNNECESSARY;
   return 1;
