@@ -205,10 +205,10 @@ describe('exhaustion', () => {
     gateway.nat.onExhausted = (event) => events.push({ ...event });
     const seen = new Set<string>();
     for (let i = 0; i < 64_512; i++) {
-      // Every sixteenth client comes with a port that another one has: it must get one of those left over.
+      // Every 64th client comes with a port that another one has: it must get one of those left over.
       seen.add(
         gateway.bind(
-          udp(`10.${i >>> 16}.${(i >>> 8) & 255}.${i & 255}`, 1024 + (i % 16 === 0 ? i + 1 : i)),
+          udp(`10.${i >>> 16}.${(i >>> 8) & 255}.${i & 255}`, 1024 + (i % 64 === 0 ? i + 1 : i)),
           SRC,
           range('203.0.113.1'),
         ),
