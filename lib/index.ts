@@ -22,13 +22,23 @@ export { Engine, type EngineOptions } from './engine.js';
 export { ConfigurationError, type ConfigurationErrorCode, type ErrorPlace } from './errors.js';
 export { AddressType, type Host, StaticHost, type StaticInterface } from './host.js';
 export type { InterfaceOptions } from './network/interfaces.js';
-export { Router, type RouterOptions } from './network/router.js';
+export { type Origin, Router, type RouterOptions, type SocketOptions } from './network/router.js';
 export { type Random, SeededRandom, unpredictableRandom } from './random.js';
-export type { ChainSpec, RuleSpec, Ruleset, TableSpec } from './rules/ast.js';
+export type {
+  ChainSpec,
+  Family,
+  Policy,
+  RuleSpec,
+  Ruleset,
+  TableName,
+  TableSpec,
+} from './rules/ast.js';
+export { type RestoreOptions, restoreRuleset } from './rules/restore.js';
 export type { LogRecord, RulePlace, Rules, RulesObservers } from './rules/rules.js';
+export { type SaveOptions, saveRuleset } from './rules/save.js';
 export { checkTrace, type TraceResult } from './scenario/check.js';
 export type { Difference, DifferenceKind } from './scenario/compare.js';
-export { formatPacket, parsePacket } from './scenario/notation.js';
+export { formatPacket, type NotationForm, parsePacket } from './scenario/notation.js';
 export { formatRecording } from './scenario/record.js';
 export { type Fate, type Passed, Replay, type ReplayOptions, type Sent } from './scenario/replay.js';
 export { formatFailure } from './scenario/report.js';

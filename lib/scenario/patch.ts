@@ -7,7 +7,7 @@
  * whose source is not there is passed over.
  */
 import { fieldSpan, fixChecksums, locate, quoteOffset, setU16, u16 } from './fields.js';
-import { formatHex, parseHex } from './hex.js';
+import { parseHex } from './hex.js';
 import type { Patch, TracePacket } from './trace.js';
 
 /** Length of a quote where the patch says none, bytes. */
@@ -33,15 +33,6 @@ export function patchPacket(
   if (!isTouched) return packet;
   fixChecksums(patched);
   return patched;
-}
-
-/** The same as text. */
-export function patchHex(
-  packet: string,
-  patches: readonly Patch[] | undefined,
-  outputs: readonly (readonly TracePacket[])[],
-): string {
-  return patches === undefined ? packet : formatHex(patchPacket(parseHex(packet), patches, outputs));
 }
 
 /** The ICMP error with the first bytes of `source` for its payload. */
