@@ -18,10 +18,8 @@ function blockAfter(comment: string): string {
 }
 
 describe('the example in the README', () => {
-  test('has about 20 lines, runs when pasted, and prints what the README says', () => {
-    const code = blockAfter('example');
-    expect(code.trim().split('\n').length).toBeLessThanOrEqual(26);
-    // Inside the project, so that the package finds itself by its name.
+  /** Runs code as if pasted into a file of a project that has the package. */
+  function run(code: string): string {
     const folder = join(ROOT, '.build');
     const file = join(folder, `readme-${process.pid}.mjs`);
     mkdirSync(folder, { recursive: true });
@@ -29,7 +27,18 @@ describe('the example in the README', () => {
     const { stdout, stderr, status } = spawnSync(process.execPath, [file], { encoding: 'utf8' });
     rmSync(file);
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-    expect(stdout).toBe(blockAfter('output: example'));
+    return stdout;
+  }
+
+  test('has about 20 lines and prints what the README says', () => {
+    const code = blockAfter('example');
+    expect(code.trim().split('\n').length).toBeLessThanOrEqual(21);
+    expect(run(code)).toBe(blockAfter('output: example'));
+  });
+
+  test('goes on as the README says', () => {
+    const printed = run(blockAfter('example') + blockAfter('more'));
+    expect(printed).toBe(blockAfter('output: example') + blockAfter('output: more'));
   });
 });
 
