@@ -25,6 +25,8 @@ const ROUTING = 43;
 const FRAGMENT = 44;
 const ICMPV6 = 58;
 const NO_NEXT = 59;
+const RPL_ROUTE = 3;
+const SEGMENT_ROUTE = 4;
 const DESTINATION = 60;
 const UDPLITE = 136;
 
@@ -115,10 +117,15 @@ function acceptsOptions(core: RouterCore, passage: Passage, at: number, length: 
   return false;
 }
 
-/** Routing headers are passed over when no segment is left (RFC 8200 section 4.4); no type is followed. */
+/**
+ * Routing headers are passed over when no segment is left (RFC 8200 section 4.4); no type is followed. Source routes of
+ * RPL (RFC 6554) and segment routing (RFC 8754) are for routers that have them switched on; others drop them unheard.
+ */
 function acceptsRouting(core: RouterCore, passage: Passage, at: number): boolean {
   const packet = passage.packet;
   if (isMulticast6(packet.addresses, 4)) return false;
+  const type = packet.u8(at + 2);
+  if (type === RPL_ROUTE || type === SEGMENT_ROUTE) return false;
   if (packet.u8(at + 3) === 0) return true;
   const pointer = at + 2 - packet.start;
   sendError6(core, passage, Icmp6.PARAMETER_PROBLEM, Icmp6.HEADER_FIELD, pointer);

@@ -224,7 +224,7 @@ export class Router implements RouterCore {
   #output(passage: Passage): 0 | 1 {
     const packet = passage.packet;
     const verdict = this.#run(OUTPUT, packet);
-    if (verdict !== ACCEPT) return verdict === DROP ? 0 : 1;
+    if (verdict !== ACCEPT) return verdict === DROP && !isLostFragment(packet.reason) ? 0 : 1;
     if (packet.outInterface === 0) {
       this.drop(passage, DropReason.NO_ROUTE);
       return 0;
@@ -483,4 +483,9 @@ function parseSocket({ protocol, address, port }: SocketOptions): Socket[] {
   if (words === undefined) throw new ConfigurationError('value', 'not an address', { word: address });
   const isAny = words.every((word) => word === 0);
   return [{ protocol, version, port, address: isAny ? undefined : words }];
+}
+
+/** Fragments are taken in before it shows that they are no good: their sender hears of no error. */
+function isLostFragment(reason: DropReason): boolean {
+  return reason >= DropReason.FRAGMENT_OVERLAP && reason <= DropReason.FRAGMENT_TIMEOUT;
 }

@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { Router } from '../../lib/network/router.js';
+import { formatPacket, parsePacket } from '../../lib/scenario/notation.js';
+
+/** A router with one link, on which tracking is on; what it sends is kept as text. */
+function makeRouter(): { router: Router; sent: string[] } {
+  const router = new Router({
+    interfaces: [{ name: 'tun0', addresses: ['10.0.0.1/24', 'fd00:a::1/64'], mtu: 1500 }],
+    tracking: 'always',
+    maxConnections: 64,
+    seed: 1,
+  });
+  const sent: string[] = [];
+  router.onTransmit = (_, bytes) => sent.push(formatPacket(bytes));
+  return { router, sent };
+}
+
+describe('a raw socket', () => {
+  it('hears of no error when its fragment is thrown away', () => {
+    const { router, sent } = makeRouter();
+    const fragment = (offset: number) =>
+      parsePacket(`ip 10.0.0.1 > 10.0.0.4 proto udp len 16 frag ${offset} mf ipid 7`);
+    expect(router.sendLocal(fragment(24), 0)).toBe(0);
+    expect(router.sendLocal(fragment(16), 0)).toBe(0);
+    expect(sent).toEqual([]);
+  });
+});
+
+describe('a routing header to the router', () => {
+  const ping = (type: string, left: string) =>
+    parsePacket(
+      `icmpv6 fd00:a::2 > fd00:a::1 echo-request id 7 seq 1 ext 43:02${type}${left}${'00'.repeat(20)}`,
+    );
+
+  it.each([
+    ['03', '00'],
+    ['03', '01'],
+    ['04', '00'],
+    ['04', '01'],
+  ])('of type %s, which is switched off, is dropped unheard with %s segments left', (type, left) => {
+    const { router, sent } = makeRouter();
+    router.receive(1, ping(type, left), 0);
+    expect(sent).toEqual([]);
+  });
+
+  it('of an unknown type is passed over without segments left and refused with them', () => {
+    const { router, sent } = makeRouter();
+    router.receive(1, ping('09', '00'), 0);
+    router.receive(1, ping('09', '01'), 0);
+    expect(sent.map((text) => text.split(' ', 5)[4])).toEqual(['echo-reply', 'bad-header']);
+  });
+});
