@@ -32,7 +32,7 @@ describe('the example in the README', () => {
 
   test('has about 20 lines and prints what the README says', () => {
     const code = blockAfter('example');
-    expect(code.trim().split('\n').length).toBeLessThanOrEqual(24);
+    expect(code.trim().split('\n').length).toBeLessThanOrEqual(22);
     expect(run(code)).toBe(blockAfter('output: example'));
   });
 
