@@ -162,7 +162,7 @@ export function tcpHighestSack(packet: Packet, acknowledgement: number): number 
     if (option === OPTION_SACK && optionBytes >= 10 && ((optionBytes - 2) & 7) === 0) {
       for (let block = at + 2; block < at + optionBytes; block += 8) {
         const right = packet.i32(block + 4);
-        if (((right - highest) | 0) > 0) highest = right;
+        if (((highest - right) | 0) < 0) highest = right;
       }
       break;
     }
