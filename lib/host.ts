@@ -52,9 +52,36 @@ export interface Host {
    * interface. A host without routes may do nothing.
    */
   reroute(packet: ReroutedPacket): void;
+  /**
+   * The way to the address in `words[at..at+3]`, for the rpfilter match: the interface that packets with `mark` to it
+   * leave by, 0 without a route, -1 for an address of the host itself. `inInterface` is where the packet with that
+   * source came in: of several ways that one is taken. Left out: a host with one way for everything.
+   */
+  reversePath?(version: number, words: Int32Array, at: number, inInterface: number, mark: number): number;
+  /**
+   * Which local socket would get a packet ({@link LocalSocket} bits), for the socket match. `addresses` has source and
+   * destination words. Left out: a host without sockets.
+   */
+  localSocket?(
+    version: number,
+    protocol: number,
+    addresses: Int32Array,
+    sourcePort: number,
+    destinationPort: number,
+    inInterface: number,
+  ): number;
   /** Sends an answer to a packet that REJECT refuses at `hook`. `icmp` is type << 8 | code, or {@link REJECT_WITH_RESET}. */
   reject(packet: RejectedPacket, hook: number, icmp: number): void;
 }
+
+/** What {@link Host.localSocket} says, as bits; 0: no socket would get the packet. */
+export const LocalSocket = {
+  FOUND: 1,
+  /** It is bound to any address. */
+  WILDCARD: 2,
+  /** It may have addresses that are not the host's. */
+  TRANSPARENT: 4,
+} as const;
 
 /** The part of a packet view that {@link Host.reject} reads; `wire/packet` has it. */
 export interface RejectedPacket {

@@ -24,6 +24,7 @@ import type { RuleEnvironment, RulePlace } from './environment.js';
 import { InterfaceTest } from './interfaces.js';
 import { createMatch } from './matches/create.js';
 import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, RuleFlag, type TableProgram } from './program.js';
+import type { SharedStates } from './shared.js';
 import { createTarget } from './targets/create.js';
 
 /** Table names by index. */
@@ -55,6 +56,9 @@ export interface RuleScope {
   readonly family: Family;
   readonly rule: RuleSpec;
   readonly place: RulePlace;
+  readonly shared: SharedStates;
+  /** Names of shared states are added here as they are taken into use. */
+  readonly uses: string[];
 }
 
 export interface CompiledRuleset {
@@ -62,11 +66,23 @@ export interface CompiledRuleset {
   readonly programs: readonly TableProgram[];
 }
 
-export function compileRuleset(ruleset: Ruleset, environment: RuleEnvironment): CompiledRuleset {
-  return {
-    family: ruleset.family,
-    programs: ruleset.tables.map((table) => new TableCompiler(table, ruleset.family, environment).compile()),
-  };
+/** Whoever has the result releases the shared states that its programs use. */
+export function compileRuleset(
+  ruleset: Ruleset,
+  environment: RuleEnvironment,
+  shared: SharedStates,
+): CompiledRuleset {
+  const { family } = ruleset;
+  const uses: string[] = [];
+  try {
+    const programs = ruleset.tables.map((table) =>
+      new TableCompiler(table, family, environment, shared, uses).compile(),
+    );
+    return { family, programs };
+  } catch (error) {
+    shared.release(uses);
+    throw error;
+  }
 }
 
 /** Whether a table has a rule that connections must be tracked for. */
@@ -85,6 +101,8 @@ class TableCompiler {
   readonly #table: TableSpec;
   readonly #family: Family;
   readonly #environment: RuleEnvironment;
+  readonly #shared: SharedStates;
+  readonly #uses: string[];
   readonly #stride: number;
   readonly #words: Int32Array;
   readonly #packets: Float64Array;
@@ -97,10 +115,18 @@ class TableCompiler {
   /** First rule of each chain. */
   readonly #firsts = new Map<string, number>();
 
-  constructor(table: TableSpec, family: Family, environment: RuleEnvironment) {
+  constructor(
+    table: TableSpec,
+    family: Family,
+    environment: RuleEnvironment,
+    shared: SharedStates,
+    uses: string[],
+  ) {
     this.#table = table;
     this.#family = family;
     this.#environment = environment;
+    this.#shared = shared;
+    this.#uses = uses;
     this.#stride = family === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
     let rules = 0;
     for (const chain of table.chains) {
@@ -116,6 +142,7 @@ class TableCompiler {
     const starts = new Int32Array(5).fill(NO_CHAIN);
     const policies = new Int32Array(5).fill(NO_CHAIN);
     const depth = callDepth(this.#table);
+    const before = this.#uses.length;
     let rule = 0;
     for (const chain of this.#table.chains) {
       const first = rule;
@@ -140,6 +167,7 @@ class TableCompiler {
       packets: this.#packets,
       bytes: this.#bytes,
       places: this.#places,
+      uses: this.#uses.slice(before),
       depth,
     };
   }
@@ -150,7 +178,14 @@ class TableCompiler {
       chain: chain.name,
       number: index - (this.#firsts.get(chain.name) as number) + 1,
     };
-    const scope: RuleScope = { environment: this.#environment, family: this.#family, rule: spec, place };
+    const scope: RuleScope = {
+      environment: this.#environment,
+      family: this.#family,
+      rule: spec,
+      place,
+      shared: this.#shared,
+      uses: this.#uses,
+    };
     const words = this.#words;
     const at = index * this.#stride;
     words[at] = this.#conditions(at, spec);

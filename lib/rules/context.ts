@@ -23,6 +23,8 @@ export const CONTINUE = -1;
 export class RuleContext {
   /** Time of the packet, int32 ms as the tracker counts them. */
   now = 0;
+  /** The same as the caller counts it, of any origin; may have a fraction. */
+  nowMs = 0.5;
   /** Hook and table that are being traversed, by number. */
   hook = 0;
   table = 0;

@@ -8,6 +8,7 @@ import type { Random } from '../random.js';
 import type { Packet } from '../wire/packet.js';
 import type { Verdict } from '../wire/verdict.js';
 import type { Family, TableName } from './ast.js';
+import type { SharedStates } from './shared.js';
 
 export interface RuleEnvironment {
   readonly tracker: Tracker;
@@ -15,6 +16,10 @@ export interface RuleEnvironment {
   readonly host: Host;
   readonly random: Random;
   readonly observers: RulesObservers;
+  /** What rules have in common by name; the families' rules should have one. Default: one of their own. */
+  readonly shared?: SharedStates;
+  /** Wall-clock time, ms since 1970, of a packet's `nowMs`, for the time match. Default: the machine's clock. */
+  readonly wallTimeMs?: ((nowMs: number) => number) | undefined;
 }
 
 /** Where a rule stands; `number` from 1, 'policy' for a chain's policy, 'return' for the end of a user's chain. */

@@ -75,6 +75,8 @@ export interface TableProgram {
   readonly bytes: Float64Array;
   /** [rules] where each stands. */
   readonly places: readonly RulePlace[];
+  /** Names of shared states that the rules use, one entry per use. */
+  readonly uses: readonly string[];
   /** Most jumps that can be open at a time. */
   readonly depth: number;
 }

@@ -14,6 +14,7 @@ import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { restoreRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
+import { SharedStates } from './shared.js';
 import { ZONE_FROM_MARK } from './targets/connection.js';
 import { RuleWalk } from './walk.js';
 
@@ -32,6 +33,7 @@ export class Rules {
   needsTracking: 0 | 1 = 0;
   readonly #environment: RuleEnvironment;
   readonly #walk: RuleWalk;
+  readonly #shared: SharedStates;
   /** [5] by table index. */
   readonly #programs: (TableProgram | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
   /** Tables in the order in which they were first named. */
@@ -41,6 +43,7 @@ export class Rules {
     this.family = family;
     this.#environment = environment;
     this.#walk = new RuleWalk(environment.tracker, environment.observers);
+    this.#shared = environment.shared ?? new SharedStates();
   }
 
   // ---- per packet ----
@@ -68,7 +71,7 @@ export class Rules {
         expected: `rules of IPv${this.family}`,
       });
     }
-    const { programs } = compileRuleset(ruleset, this.#environment);
+    const { programs } = compileRuleset(ruleset, this.#environment, this.#shared);
     const order = [...this.#order];
     for (const program of programs) {
       const before = order.findIndex(({ index }) => index === program.index);
@@ -95,6 +98,9 @@ export class Rules {
   }
 
   #install(order: readonly TableProgram[]): void {
+    for (const program of this.#order) {
+      if (!order.includes(program)) this.#shared.release(program.uses);
+    }
     this.#order = order;
     this.#programs.fill(undefined);
     let depth = 0;

@@ -78,6 +78,7 @@ export class RuleWalk {
   run(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict {
     const context = this.#context;
     const now = this.#tracker.timeOf(nowMs);
+    context.nowMs = nowMs;
     this.#enter(context, program, hook, packet, now);
     const words = program.words;
     const matches = program.matches;
@@ -139,6 +140,7 @@ export class RuleWalk {
             break walk;
           }
           // The target may have moved the header, or begun another walk.
+          context.nowMs = nowMs;
           this.#enter(context, program, hook, packet, now);
           rule++;
           break;

@@ -13,6 +13,7 @@ import {
   CtstateMatch,
 } from './connection.js';
 import { ConnectionLimitMatch } from './connlimit.js';
+import { HashlimitTableMatch } from './hashlimit.js';
 import {
   AuthenticationHeaderMatch,
   FragmentHeaderMatch,
@@ -20,6 +21,7 @@ import {
   HeaderSetMatch,
   RoutingHeaderMatch,
 } from './headers6.js';
+import { ExpectedByHelperMatch, LocalSocketMatch, OwnerlessMatch, ReversePathMatch } from './local.js';
 import {
   AddressRangeMatch,
   AddressTypeMatch,
@@ -31,9 +33,18 @@ import {
   PacketTypeMatch,
   TrafficClassMatch,
 } from './network.js';
+import { PatternMatch, WordMatch } from './payload.js';
 import { ByteQuotaMatch, ChanceMatch, NthMatch, TokenBucketMatch } from './rate.js';
+import { RecentListMatch } from './recent.js';
 import { SpiMatch } from './security.js';
+import { DccpHeaderMatch, SctpHeaderMatch } from './streams.js';
+import { WallTimeMatch } from './time.js';
 import { IcmpTypeMatch, MssMatch, PortListMatch, TcpHeaderMatch, UdpHeaderMatch } from './transport.js';
+
+/** Time of the machine's clock, for rules that nobody gave another. */
+function machineTime(): number {
+  return Date.now();
+}
 
 /** Undefined for a match that always holds. Throws a ConfigurationError for one that cannot be had here. */
 export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefined {
@@ -105,6 +116,28 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
       return scope.family === 4 ? new SpiMatch(spec) : new AuthenticationHeaderMatch(spec);
     case 'esp':
       return new SpiMatch(spec);
+    case 'sctp':
+      return new SctpHeaderMatch(spec);
+    case 'dccp':
+      return new DccpHeaderMatch(spec);
+    case 'string':
+      return new PatternMatch(spec);
+    case 'u32':
+      return new WordMatch(spec);
+    case 'time':
+      return new WallTimeMatch(spec, scope.environment.wallTimeMs ?? machineTime);
+    case 'recent':
+      return new RecentListMatch(spec, scope.shared, scope.uses);
+    case 'hashlimit':
+      return new HashlimitTableMatch(spec, scope.family, scope.shared, scope.uses);
+    case 'socket':
+      return new LocalSocketMatch(spec, host, tracker);
+    case 'owner':
+      return new OwnerlessMatch(spec);
+    case 'rpfilter':
+      return new ReversePathMatch(spec, host);
+    case 'helper':
+      return new ExpectedByHelperMatch(spec);
     default:
       throw new ConfigurationError('unsupported', 'this match is not supported', {
         ...scope.rule.place,
