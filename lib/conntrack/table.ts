@@ -162,22 +162,22 @@ export class ConntrackTable {
     const entries = this.entries;
     const original = entries.tuple(entry, Direction.ORIGINAL);
     const reply = entries.tuple(entry, Direction.REPLY);
-    this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
     if (this.#isSelfConnected(entry) === 0) {
-      this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
+      this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
     }
+    this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
     entries.setStatus(entry, Status.CONFIRMED);
   }
 
   /** Unlinks a confirmed entry, tells the observers, gives the record back. */
   destroy(entry: EntryId, reason: DestroyReason): void {
     const entries = this.entries;
-    const original = entries.tuple(entry, Direction.ORIGINAL);
-    this.chains.unlink(this.chains.bucketOf(entries.hash(original)), original);
     if (this.#isSelfConnected(entry) === 0) {
-      const reply = entries.tuple(entry, Direction.REPLY);
-      this.chains.unlink(this.chains.bucketOf(entries.hash(reply)), reply);
+      const original = entries.tuple(entry, Direction.ORIGINAL);
+      this.chains.unlink(this.chains.bucketOf(entries.hash(original)), original);
     }
+    const reply = entries.tuple(entry, Direction.REPLY);
+    this.chains.unlink(this.chains.bucketOf(entries.hash(reply)), reply);
     this.#release(entry, reason);
   }
 
@@ -195,7 +195,10 @@ export class ConntrackTable {
     this.entries.give(entry);
   }
 
-  /** 1 when both directions have one key (source = destination): the entry then has one node. */
+  /**
+   * 1 when both directions have one key (source = destination): the entry then has one node, the reply's, as what
+   * Linux finds of such a pair is the reply.
+   */
   #isSelfConnected(entry: EntryId): 0 | 1 {
     const entries = this.entries;
     const original = entries.tuple(entry, Direction.ORIGINAL);

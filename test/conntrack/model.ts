@@ -74,8 +74,8 @@ export class Twin {
   find(wanted: Int32Array): { id: EntryId; direction: Direction } | undefined {
     for (const entry of this.entries) {
       if (!entry.confirmed || this.hasExpired(entry)) continue;
-      if (same(entry.original, wanted)) return { id: entry.id, direction: Direction.ORIGINAL };
       if (same(entry.reply, wanted)) return { id: entry.id, direction: Direction.REPLY };
+      if (same(entry.original, wanted)) return { id: entry.id, direction: Direction.ORIGINAL };
     }
     return undefined;
   }
@@ -171,8 +171,8 @@ export class Twin {
       expect(this.readKeys(entry.id)).toEqual([entry.original, entry.reply]);
       expect((entries.status(entry.id) & Status.CONFIRMED) !== 0).toBe(entry.confirmed);
       if (!entry.confirmed) continue;
-      expected.add(original);
-      if (!same(entry.original, entry.reply)) expected.add(reply);
+      expected.add(reply);
+      if (!same(entry.original, entry.reply)) expected.add(original);
     }
     expect(linked, 'linked iff confirmed, both tuples together').toEqual(expected);
     expect(this.table.live).toBe(this.entries.length);

@@ -72,7 +72,7 @@ describe.each([4, 6])('IPv%i table', (version) => {
     },
   );
 
-  test('a self-connected tuple has one node, is found as original, and reaping removes exactly it (G15)', () => {
+  test('a self-connected tuple has one node, is found as reply, and reaping removes exactly it (G15)', () => {
     const twin = twinOf(version, 4, 1);
     connect(twin, 1000, 1000);
     const self = key(version, 5, 5, 7, 7);
@@ -81,7 +81,7 @@ describe.each([4, 6])('IPv%i table', (version) => {
     connect(twin, 1001, 1000);
     twin.check();
     const found = twin.findBoth(self);
-    expect(twin.table.entries.directionOf(found)).toBe(Direction.ORIGINAL);
+    expect(twin.table.entries.directionOf(found)).toBe(Direction.REPLY);
     twin.now = 10;
     expect(twin.findBoth(self)).toBe(NIL);
     twin.check();
