@@ -3,6 +3,7 @@
  * disagreement counts only if a second recording has it too, and is then shrunk: steps, patches, rules and settings
  * are left out as long as the two still disagree in the same way.
  */
+import { ConfigurationError } from '../../lib/errors.js';
 import { compareRun, type Difference } from '../../lib/scenario/compare.js';
 import { runTrace } from '../../lib/scenario/run.js';
 import type { Trace, TraceStep } from '../../lib/scenario/trace.js';
@@ -14,6 +15,8 @@ export type Outcome =
   | { readonly kind: 'agreed' }
   /** The kernel does not take the rules, or a setting. */
   | { readonly kind: 'refused'; readonly reason: string }
+  /** conntide says that it does not support something of the rules. */
+  | { readonly kind: 'unsupported'; readonly reason: string }
   | { readonly kind: 'differed'; readonly trace: Trace; readonly difference: Difference };
 
 /** Runs a scenario once on either side, in a network namespace of its own. */
@@ -30,16 +33,19 @@ export function runBoth(scenario: Trace): Outcome {
   } finally {
     router.close();
   }
-  const difference = compare(trace);
-  return difference === null ? { kind: 'agreed' } : { kind: 'differed', trace, difference };
+  return compare(trace);
 }
 
-function compare(trace: Trace): Difference | null {
+function compare(trace: Trace): Outcome {
   try {
-    return compareRun(trace, runTrace(trace));
+    const difference = compareRun(trace, runTrace(trace));
+    return difference === null ? { kind: 'agreed' } : { kind: 'differed', trace, difference };
   } catch (error) {
+    if (error instanceof ConfigurationError && error.code === 'unsupported') {
+      return { kind: 'unsupported', reason: error.message };
+    }
     const got = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return { kind: 'error', step: null, expected: null, got };
+    return { kind: 'differed', trace, difference: { kind: 'error', step: null, expected: null, got } };
   }
 }
 

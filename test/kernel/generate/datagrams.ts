@@ -69,7 +69,8 @@ export class Datagrams {
     if (dice.chance(mutationPercent)) this.#mutate(draft);
     const kind = this.#kind === 'udp' ? 'ports' : this.#kind === 'ping' ? 'id' : 'none';
     const from = dice.chance(80) ? this.#sent[0] : this.#sent.at(-1);
-    const patch = isReply ? this.#scene.answer(from?.step, kind) : [];
+    const isAnswer = isReply && this.#server.side !== 'local';
+    const patch = isAnswer ? this.#scene.answer(from?.step, kind) : [];
     const sent = this.#scene.send(isReply ? this.#server.side : this.#client.side, draft, { patch });
     if (!isReply) this.#sent.push(sent);
   }

@@ -215,7 +215,8 @@ export function sendMalformed(scene: Scene, from: Host, to: Host): void {
       dice.oneOf([
         [1, 1, 1, 0],
         [7, 7, 4, 0, 0, 0, 0, 0],
-        [68, 8, 5, 0, 0, 0, 0, 0],
+        // A timestamp option that is full: the router's clock shows in others.
+        [68, 8, 9, 0, 1, 2, 3, 4],
         [131, 7, 4, 198, 51, 100, 7, 0],
         [148, 4, 0, 0],
         [130, 3, 0, 0],

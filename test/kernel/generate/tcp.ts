@@ -279,7 +279,7 @@ export class TcpFlow {
 
   /** Answers follow what NAT made of the client's packets: mostly of the first. */
   #patches(way: Way) {
-    if (way === CLIENT) return [];
+    if (way === CLIENT || this.#options.server.side === 'local') return [];
     const { dice } = this.#scene;
     const sent = this.#sent[CLIENT];
     const from = dice.chance(80) ? sent[0] : sent.at(-1);
