@@ -26,6 +26,7 @@ import { Nat } from './nat/nat.js';
 import { type Random, unpredictableRandom } from './random.js';
 import { restoreRuleset } from './rules/restore.js';
 import { Rules, type RulesObservers } from './rules/rules.js';
+import { SharedStates } from './rules/shared.js';
 import { saveRuleset } from './rules/save.js';
 import { CtInfo, type Packet } from './wire/packet.js';
 import { Hook, Verdict } from './wire/verdict.js';
@@ -58,6 +59,8 @@ export interface EngineOptions extends TrackerOptions {
   readonly reaper?: ReaperOptions;
   /** Where LOG, NFLOG and rule traces go. */
   readonly observers?: RulesObservers;
+  /** Wall-clock time, ms since 1970, of a packet's `nowMs`, for the time match. Default: the machine's clock. */
+  readonly wallTimeMs?: (nowMs: number) => number;
 }
 
 export class Engine {
@@ -92,6 +95,8 @@ export class Engine {
       host: this.host,
       random: this.random,
       observers: options.observers ?? {},
+      shared: new SharedStates(),
+      wallTimeMs: options.wallTimeMs,
     };
     this.rules4 = new Rules(4, environment);
     this.rules6 = new Rules(6, environment);
