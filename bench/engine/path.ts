@@ -4,16 +4,17 @@ import { DestroyReason } from '../../lib/conntrack/table.js';
 import { Verdict } from '../../lib/wire/verdict.js';
 import { shuffled } from '../flows.js';
 import { BATCH, type Subject } from '../subject.js';
-import { type Protocol, Traffic } from './traffic.js';
+import { type Path, type Protocol, Traffic } from './traffic.js';
 
 const SPARE = 4096;
 
-function established(protocol: Protocol): Subject {
+function established(protocol: Protocol, path: Path): Subject {
+  const hooks = path === 'engine' ? 'PREROUTING, FORWARD, POSTROUTING' : 'received, routed, sent';
   return {
-    name: `established/${protocol}`,
-    operation: `an established ${protocol.toUpperCase()} packet: PREROUTING, FORWARD, POSTROUTING, translated`,
+    name: path === 'engine' ? `established/${protocol}` : `router/${protocol}`,
+    operation: `an established ${protocol.toUpperCase()} packet: ${hooks}, translated`,
     prepare(flows) {
-      const traffic = new Traffic(protocol, flows);
+      const traffic = new Traffic(protocol, flows, path);
       traffic.establish();
       const order = shuffled(flows);
       let at = 0;
@@ -69,4 +70,10 @@ const connection: Subject = {
   },
 };
 
-export const paths: Subject[] = [connection, established('udp'), established('tcp')];
+export const paths: Subject[] = [
+  connection,
+  established('udp', 'engine'),
+  established('tcp', 'engine'),
+  established('udp', 'router'),
+  established('tcp', 'router'),
+];

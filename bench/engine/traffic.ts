@@ -4,6 +4,7 @@
  */
 import { Engine } from '../../lib/engine.js';
 import { StaticHost } from '../../lib/host.js';
+import { Router } from '../../lib/network/router.js';
 import { SeededRandom } from '../../lib/random.js';
 import { sumPseudoHeader, sumRange } from '../../lib/wire/checksum.js';
 import { CtInfo, Packet } from '../../lib/wire/packet.js';
@@ -38,6 +39,8 @@ const PACKET_BYTES = 52;
 const SLOT_WORDS = 16;
 
 export type Protocol = 'tcp' | 'udp' | 'icmp';
+/** `engine`: the three hooks, one after the other. `router`: what a router does around them, too. */
+export type Path = 'engine' | 'router';
 
 const SYN = 0x02;
 const ACK = 0x10;
@@ -97,22 +100,36 @@ export class Traffic {
   readonly #original: Int32Array;
   readonly #reply: Int32Array;
   readonly #buffer = new Int32Array(SLOT_WORDS);
-  readonly #bytes = new Uint8Array(this.#buffer.buffer);
+  /** The packet under way. */
+  readonly #bytes = new Uint8Array(this.#buffer.buffer, 0, PACKET_BYTES);
+  readonly #router: Router | undefined;
+  #transmitted = 0;
 
   /** Packets for `flows` flows; `maxConnections` of the engine are as many. */
-  constructor(protocol: Protocol, flows: number) {
+  constructor(protocol: Protocol, flows: number, path: Path = 'engine') {
     this.protocol = protocol;
     this.#flows = flows;
-    this.engine = new Engine({
-      host: new StaticHost([
+    const options = { random: new SeededRandom(SEED), seed: SEED, maxConnections: flows, buckets: flows };
+    if (path === 'router') {
+      this.#router = new Router({
+        ...options,
+        interfaces: [
+          { name: 'lan', addresses: ['10.0.0.1/8'] },
+          { name: 'wan', addresses: ['203.0.113.1/24'] },
+        ],
+        routes: ['default dev wan'],
+      });
+      this.#router.onTransmit = () => {
+        this.#transmitted++;
+      };
+      this.engine = this.#router.engine;
+    } else {
+      const host = new StaticHost([
         { name: 'lan', address4: [0x0a000001] },
         { name: 'wan', address4: [WAN_ADDRESS] },
-      ]),
-      random: new SeededRandom(SEED),
-      seed: SEED,
-      maxConnections: flows,
-      buckets: flows,
-    });
+      ]);
+      this.engine = new Engine({ ...options, host });
+    }
     this.engine.restore(4, RULES);
     this.#original = new Int32Array(flows * SLOT_WORDS);
     this.#reply = new Int32Array(flows * SLOT_WORDS);
@@ -137,19 +154,19 @@ export class Traffic {
     }
   }
 
-  /** Makes every flow ESTABLISHED and ASSURED, from time 0 to 4,000 ms. */
-  establish(): void {
+  /** Makes every flow ESTABLISHED and ASSURED within 4,000 ms. */
+  establish(startMs = 0): void {
     if (this.protocol === 'tcp') {
       this.#write(SYN, 1000, 0);
       for (let flow = 0; flow < this.#flows; flow++) {
-        this.#expect(this.sendOriginal(flow, 0), CtInfo.NEW);
-        this.#expect(this.sendReply(flow, 0), CtInfo.ESTABLISHED_REPLY);
+        this.#expect(this.sendOriginal(flow, startMs), CtInfo.NEW);
+        this.#expect(this.sendReply(flow, startMs), CtInfo.ESTABLISHED_REPLY);
       }
       this.#write(ACK, 1001, 5001);
     }
-    for (const nowMs of [1, 4000]) {
+    for (const nowMs of [startMs + 1, startMs + 4000]) {
       for (let flow = 0; flow < this.#flows; flow++) {
-        const first = this.protocol !== 'tcp' && nowMs === 1;
+        const first = this.protocol !== 'tcp' && nowMs === startMs + 1;
         this.#expect(this.sendOriginal(flow, nowMs), first ? CtInfo.NEW : CtInfo.ESTABLISHED);
         this.#expect(this.sendReply(flow, nowMs), CtInfo.ESTABLISHED_REPLY);
       }
@@ -160,12 +177,13 @@ export class Traffic {
   }
 
   #expect(verdict: Verdict, ctinfo: CtInfo): void {
-    if (verdict !== Verdict.ACCEPT || this.packet.ctinfo !== ctinfo) {
+    const isWrong = this.#router === undefined && this.packet.ctinfo !== ctinfo;
+    if (verdict !== Verdict.ACCEPT || isWrong) {
       throw new Error(`verdict ${verdict}, reason ${this.packet.reason}, ctinfo ${this.packet.ctinfo}`);
     }
   }
 
-  /** One packet from the flow's client, whole path. The view is in `packet` until the next one. */
+  /** One packet from the flow's client, whole path. With the path `engine` its view is in `packet` until the next. */
   sendOriginal(flow: number, nowMs: number): Verdict {
     return this.#forward(this.#original, flow, LAN, WAN, nowMs);
   }
@@ -180,7 +198,12 @@ export class Traffic {
     const at = flow * SLOT_WORDS;
     for (let i = 0; i < SLOT_WORDS; i++) buffer[i] = packets[at + i] as number;
     const { packet, engine } = this;
-    packet.parse(this.#bytes, 0, PACKET_BYTES);
+    if (this.#router !== undefined) {
+      const before = this.#transmitted;
+      this.#router.receive(from, this.#bytes, nowMs);
+      return this.#transmitted === before ? Verdict.DROP : Verdict.ACCEPT;
+    }
+    packet.parse(this.#bytes);
     packet.inInterface = from;
     let verdict = engine.run(Hook.PREROUTING, packet, nowMs);
     if (verdict !== Verdict.ACCEPT) return verdict;

@@ -4,19 +4,23 @@
  */
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
-import { type Protocol, Traffic } from '../../bench/engine/traffic.js';
+import { type Path, type Protocol, Traffic } from '../../bench/engine/traffic.js';
 
 const FLOWS = 256;
 const PACKETS = 100_000;
 const ROUNDS = 5;
 
-const [protocol, direction, clock, plant] = process.argv.slice(2);
-const traffic = new Traffic(protocol as Protocol, FLOWS);
-traffic.establish();
+const [protocol, direction, path, clock, plant] = process.argv.slice(2);
+const traffic = new Traffic(protocol as Protocol, FLOWS, path as Path);
+const startMs = clock === 'epoch' ? 1_700_000_000_000 : 0;
+traffic.establish(startMs);
 
 const kept = new Array<unknown>(FLOWS).fill(undefined);
-let nowMs = 5000;
-/** Fractional times are doubles, which V8 boxes when they are made; on their way they must not be boxed again. */
+/**
+ * `whole`: small integers. `epoch`, `fractional`: numbers that V8 boxes when they are made; on their way they must not
+ * be boxed again.
+ */
+let nowMs = startMs + 5000;
 const stepMs = clock === 'fractional' ? 1 / 3 : 1;
 
 function send(): number {
