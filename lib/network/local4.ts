@@ -8,7 +8,7 @@ import { DropReason } from '../counters.js';
 import { AddressType } from '../host.js';
 import { hasIcmpHeader, icmpType } from '../wire/icmp.js';
 import { IPV4_DF } from '../wire/ipv4.js';
-import type { Packet } from '../wire/packet.js';
+import { ChecksumState, type Packet } from '../wire/packet.js';
 import { makeIpv4, put32, putTcp, sealTransport } from '../wire/segment.js';
 import { hasTcpHeader } from '../wire/tcp.js';
 import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
@@ -22,7 +22,10 @@ const ICMP = 1;
 const IGMP = 2;
 const TCP = 6;
 const UDP = 17;
+const PIM = 103;
 const UDPLITE = 136;
+/** Raw sockets that programs send through take what comes in for this protocol. */
+const RAW = 255;
 
 const ECHO_REPLY = 0;
 const ECHO = 8;
@@ -56,6 +59,8 @@ export function deliver4(core: RouterCore, passage: Passage): void {
       deliverUdp(core, passage);
       break;
     case IGMP:
+    case PIM:
+    case RAW:
       core.drop(passage, DropReason.NO_LOCAL_LISTENER);
       break;
     default:
@@ -101,7 +106,7 @@ function deliverIcmp(core: RouterCore, passage: Passage): void {
 function reply(core: RouterCore, passage: Passage, message: Uint8Array): void {
   const packet = passage.packet;
   let source = packet.addresses[4]!;
-  if (isGroup(passage)) {
+  if (isGroup(passage) || source === 0) {
     if (core.sourceFor(4, packet.addresses, 0, words) === 0) return;
     source = words[0]!;
   }
@@ -134,7 +139,11 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
   if (length > available) return;
   if (packet.protocol === UDP) {
     if (length < UDP_BYTES) return;
-    packet.end = packet.transport + length;
+    if (length < available) {
+      // What lies behind is cut off, and what was verified with it says nothing.
+      packet.end = packet.transport + length;
+      packet.checksumState = ChecksumState.NONE;
+    }
     if (packet.u16(packet.transport + 6) !== 0 && verifyChecksum(packet, UDP) === 0) return;
   } else {
     const coverage = length === 0 ? available : length;
@@ -166,6 +175,7 @@ function deliverTcp(core: RouterCore, passage: Passage): void {
   if (verifyChecksum(packet, TCP) === 0) return;
   const tcp = resetFor(packet);
   const turned = swapped(packet);
+  if (turned[0] === 0) core.sourceFor(4, packet.addresses, 0, turned);
   const options = echoOptions(passage, turned[0]!, core);
   if (tcp !== undefined && options !== undefined && leadsOn(core.routes.find(4, packet.addresses, 0, 0))) {
     const bytes = makeIpv4(

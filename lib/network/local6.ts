@@ -7,6 +7,7 @@ import type { Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
 import { sumPseudoHeader } from '../wire/checksum.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
+import { ChecksumState } from '../wire/packet.js';
 import { makeIpv6, putTcp, sealTransport } from '../wire/segment.js';
 import { hasTcpHeader } from '../wire/tcp.js';
 import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
@@ -17,7 +18,7 @@ import { hasSocket } from './local4.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { resetFor, swapped } from './reject.js';
-import { isAny6, isMulticast6 } from './scope.js';
+import { isAny6, isLinkLocal6, isMulticast6 } from './scope.js';
 
 const TCP = 6;
 const UDP = 17;
@@ -28,7 +29,10 @@ const NO_NEXT = 59;
 const RPL_ROUTE = 3;
 const SEGMENT_ROUTE = 4;
 const DESTINATION = 60;
+const PIM = 103;
 const UDPLITE = 136;
+/** Raw sockets that programs send through take what comes in for this protocol. */
+const RAW = 255;
 
 const ECHO = 128;
 const ECHO_REPLY = 129;
@@ -88,6 +92,8 @@ export function deliver6(core: RouterCore, passage: Passage, fragments: Reassemb
       deliverUdp(core, passage);
       break;
     case NO_NEXT:
+    case PIM:
+    case RAW:
       break;
     default:
       sendError6(core, passage, Icmp6.PARAMETER_PROBLEM, Icmp6.NEXT_HEADER, nextField - packet.start);
@@ -145,6 +151,9 @@ function answerEcho(core: RouterCore, passage: Passage): void {
   const packet = passage.packet;
   const isGroup = isMulticast6(packet.addresses, 4);
   if (core.settings.echo6IgnoreAll === 1 || (isGroup && core.settings.echo6IgnoreMulticast === 1)) return;
+  // Answers to a group, and to addresses of the link, stay on their interface.
+  const oif = isGroup || isLinkLocal6(packet.addresses, 0) ? packet.inInterface : 0;
+  if (!leadsOn(core.routes.find(6, packet.addresses, 0, oif))) return;
   words.set(packet.addresses.subarray(4, 8), 0);
   if (isGroup) {
     const source = core.interfaces.select6(packet.inInterface, packet.addresses, 0);
@@ -154,7 +163,7 @@ function answerEcho(core: RouterCore, passage: Passage): void {
   words.set(packet.addresses.subarray(0, 4), 4);
   const message = packet.bytes.slice(packet.transport, packet.end);
   message[0] = ECHO_REPLY;
-  send(core, message, ICMPV6, trafficClass(passage), core.settings.hopLimit, 0);
+  send(core, message, ICMPV6, trafficClass(passage), core.settings.hopLimit, oif);
 }
 
 /** A solicitation for one of our addresses is answered even on links without addresses (RFC 4861 section 7.2.4). */
@@ -162,7 +171,7 @@ function answerSolicitation(core: RouterCore, passage: Passage): void {
   const packet = passage.packet;
   const at = packet.transport;
   if (packet.u8(packet.start + 7) !== LINK_HOP_LIMIT || packet.u8(at + 1) !== 0) return;
-  if (packet.end - at < SOLICITATION_BYTES) return;
+  if (packet.end - at < SOLICITATION_BYTES || !hasGoodOptions(passage, at + SOLICITATION_BYTES)) return;
   for (let i = 0; i < 4; i++) words[i] = packet.i32(at + 8 + 4 * i);
   const { interfaces } = core;
   const isOurs = interfaces
@@ -170,6 +179,7 @@ function answerSolicitation(core: RouterCore, passage: Passage): void {
     .some((address) => address.version === 6 && address.words.every((word, i) => word === words[i]));
   if (!isOurs) return;
   const isAnonymous = isAny6(packet.addresses, 0);
+  if (isAnonymous && packet.addresses[6] !== 1) return;
   if (isAnonymous) words.set([0xff020000 | 0, 0, 0, 1], 4);
   else words.set(packet.addresses.subarray(0, 4), 4);
   const message = packet.bytes.slice(at, at + SOLICITATION_BYTES);
@@ -177,6 +187,18 @@ function answerSolicitation(core: RouterCore, passage: Passage): void {
   message[0] = ADVERTISEMENT;
   message[4] = (isAnonymous ? 0 : SOLICITED) | (isMulticast6(packet.addresses, 4) ? OVERRIDE : 0);
   send(core, message, ICMPV6, 0, LINK_HOP_LIMIT, packet.inInterface);
+}
+
+/** Whether the options of a neighbour message have lengths that add up (RFC 4861 section 4.6). */
+function hasGoodOptions(passage: Passage, from: number): boolean {
+  const packet = passage.packet;
+  let at = from;
+  while (at < packet.end) {
+    const length = at + 2 > packet.end ? 0 : packet.u8(at + 1) << 3;
+    if (length === 0 || at + length > packet.end) return false;
+    at += length;
+  }
+  return true;
 }
 
 function trafficClass(passage: Passage): number {
@@ -208,7 +230,10 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
   const length = field === 0 ? available : field;
   if (length < UDP_BYTES || length > available || packet.u16(packet.transport + 6) === 0) return;
   if (packet.protocol === UDP) {
-    packet.end = packet.transport + length;
+    if (length < available) {
+      packet.end = packet.transport + length;
+      packet.checksumState = ChecksumState.NONE;
+    }
     if (verifyChecksum(packet, UDP) === 0) return;
   } else if (verifyPartialChecksum(packet, UDPLITE, length) === 0) return;
   if (!isMulticast6(packet.addresses, 4) && !hasSocket(core, packet)) {
@@ -222,7 +247,8 @@ function deliverTcp(core: RouterCore, passage: Passage): void {
   if (passage.routeType !== AddressType.LOCAL || hasTcpHeader(packet) === 0) return;
   if (verifyChecksum(packet, TCP) === 0) return;
   const tcp = resetFor(packet);
-  if (tcp !== undefined && leadsOn(core.routes.find(6, packet.addresses, 0, 0))) {
+  const oif = isLinkLocal6(packet.addresses, 0) ? packet.inInterface : 0;
+  if (tcp !== undefined && leadsOn(core.routes.find(6, packet.addresses, 0, oif))) {
     const turned = swapped(packet);
     const bytes = makeIpv6(
       {
@@ -234,7 +260,7 @@ function deliverTcp(core: RouterCore, passage: Passage): void {
       TCP_BYTES,
     );
     putTcp(bytes, IPV6_HEADER_BYTES, tcp, turned);
-    core.sendOwn(bytes, undefined, 0);
+    core.sendOwn(bytes, undefined, oif);
   }
   core.drop(passage, DropReason.NO_LOCAL_LISTENER);
 }

@@ -14,6 +14,7 @@ const NOOP = 1;
 const RECORD_ROUTE = 7;
 const TIMESTAMP = 68;
 const LOOSE_ROUTE = 131;
+const LABEL = 134;
 const STRICT_ROUTE = 137;
 const ROUTER_ALERT = 148;
 
@@ -21,6 +22,9 @@ const ROUTER_ALERT = 148;
 const TIME_ONLY = 0;
 const TIME_AND_ADDRESS = 1;
 const TIME_PRESPECIFIED = 3;
+
+/** Shortest security label. */
+const LABEL_BYTES = 8;
 
 const HEADER_BYTES = 20;
 const DAY_MS = 86_400_000;
@@ -70,6 +74,7 @@ export function readOptions(passage: Passage, host: OptionsHost): number {
     if (kind === LOOSE_ROUTE || kind === STRICT_ROUTE) wrong = readSourceRoute(passage, at, length);
     else if (kind === RECORD_ROUTE) wrong = readRecordRoute(passage, at, length, host);
     else if (kind === TIMESTAMP) wrong = readTimestamp(passage, at, length, host);
+    else if (kind === LABEL) wrong = readLabel(passage, at, length);
     else if (kind === ROUTER_ALERT && length < 4) wrong = 1;
     if (wrong >= 0) return at + wrong - start;
     at += length;
@@ -84,6 +89,13 @@ function readSourceRoute(passage: Passage, at: number, length: number): number {
   if (passage.sourceRoute !== 0) return 0;
   passage.sourceRoute = at - passage.packet.start;
   return -1;
+}
+
+/** Security labels (CIPSO) are of domains that nobody defined here: none is right. */
+function readLabel(passage: Passage, at: number, length: number): number {
+  if (passage.label !== 0) return 0;
+  passage.label = at - passage.packet.start;
+  return length < LABEL_BYTES ? 1 : 2;
 }
 
 function readRecordRoute(passage: Passage, at: number, length: number, host: OptionsHost): number {
@@ -170,10 +182,10 @@ const NO_OPTIONS = new Uint8Array(0);
 
 /**
  * Options of an answer to the packet (RFC 1122 section 3.2.2.6): its record route and timestamp, one step on and
- * with our `source` address. Returns undefined if they leave no room for that step: then there is no answer.
+ * with our `source` address, and its security label. Returns undefined if they leave no room for that step: then there is no answer.
  */
 export function echoOptions(passage: Passage, source: number, host: OptionsHost): Uint8Array | undefined {
-  if (passage.recordRoute === 0 && passage.timestamp === 0) return NO_OPTIONS;
+  if (passage.recordRoute === 0 && passage.timestamp === 0 && passage.label === 0) return NO_OPTIONS;
   const packet = passage.packet;
   const echoed: number[] = [];
   if (passage.recordRoute !== 0) {
@@ -214,6 +226,7 @@ export function echoOptions(passage: Passage, source: number, host: OptionsHost)
     }
     echoed.push(...option);
   }
+  if (passage.label !== 0) echoed.push(...copyOption(packet, passage.label));
   while ((echoed.length & 3) !== 0) echoed.push(END);
   return Uint8Array.from(echoed);
 }

@@ -22,6 +22,8 @@ export class Passage {
   timestampNeedsTime = 0;
   /** IPv4: offset of the source route option, 0 without. */
   sourceRoute = 0;
+  /** IPv4: offset of the security label option (CIPSO), 0 without. */
+  label = 0;
   /** 1 if option bytes were changed and the header checksum is yet to follow. */
   optionsChanged = 0;
 
@@ -44,6 +46,7 @@ export class Passage {
     this.timestampNeedsAddress = 0;
     this.timestampNeedsTime = 0;
     this.sourceRoute = 0;
+    this.label = 0;
     this.optionsChanged = 0;
   }
 }

@@ -14,7 +14,7 @@ import type { RouterCore } from './core.js';
 import { Icmp, sendError4 } from './icmp-errors.js';
 import { finishOptions, readOptions } from './options.js';
 import type { Passage } from './passage.js';
-import { isLoopback4, isMulticast4, isZeroNet4 } from './scope.js';
+import { ALL_HOSTS, isAny4, isLoopback4, isMulticast4 } from './scope.js';
 
 /** What becomes of a packet after routing. */
 export const Way = { GONE: 0, LOCAL: 1, FORWARD: 2 } as const;
@@ -29,8 +29,6 @@ const TYPE_LOCAL = AddressType.LOCAL;
 const TYPE_BROADCAST = AddressType.BROADCAST;
 const TYPE_MULTICAST = AddressType.MULTICAST;
 
-/** 224.0.0.1, the group that every host is in. */
-const ALL_HOSTS = 0xe0000001 | 0;
 const LIMITED_BROADCAST = -1;
 /** Errors about packets without a route: one per second and peer, five at once. */
 const ROUTE_ERROR_MS = 1000;
@@ -71,14 +69,14 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
     if (isMulticast4(source) || source === LIMITED_BROADCAST || isLoopback4(source)) {
       return gone(core, passage, DropReason.MARTIAN);
     }
-    return isZeroNet4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
+    return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
   }
   if (isMulticast4(source) || source === LIMITED_BROADCAST) return gone(core, passage, DropReason.MARTIAN);
   if (destination === LIMITED_BROADCAST || (source === 0 && destination === 0)) {
     passage.routeType = TYPE_BROADCAST;
-    return isZeroNet4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
+    return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
   }
-  if (isZeroNet4(source) || isZeroNet4(destination)) return gone(core, passage, DropReason.MARTIAN);
+  if (isAny4(source) || isAny4(destination)) return gone(core, passage, DropReason.MARTIAN);
   if (isLoopback4(destination) || isLoopback4(source)) return gone(core, passage, DropReason.MARTIAN);
   const routes = core.routes;
   const type = routes.find(4, addresses, 4, 0);

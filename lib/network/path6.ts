@@ -11,7 +11,7 @@ import { Icmp6, sendError6 } from './icmp-errors.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { Way } from './path4.js';
-import { isAny6, isLinkLocal6, isLoopback6, isMulticast6, multicastScope6 } from './scope.js';
+import { isAllNodes6, isAny6, isLinkLocal6, isLoopback6, isMulticast6, multicastScope6 } from './scope.js';
 
 const HOP_BY_HOP = 0;
 const LEAST_MTU = 1280;
@@ -57,7 +57,7 @@ export function routeIncoming6(core: RouterCore, passage: Passage): Way {
   const addresses = packet.addresses;
   if (isMulticast6(addresses, 4)) {
     passage.routeType = TYPE_MULTICAST;
-    if (isAllNodes(addresses)) return Way.LOCAL;
+    if (isAllNodes6(addresses, 4)) return Way.LOCAL;
     core.drop(passage, DropReason.NOT_FOR_US);
     return Way.GONE;
   }
@@ -76,11 +76,6 @@ export function routeIncoming6(core: RouterCore, passage: Passage): Way {
   }
   core.drop(passage, isProhibited ? DropReason.PROHIBITED_ROUTE : DropReason.NO_ROUTE);
   return Way.GONE;
-}
-
-/** ff02::1, the group that every node is in. */
-function isAllNodes(addresses: Int32Array): boolean {
-  return addresses[4] === (0xff020000 | 0) && addresses[5] === 0 && addresses[6] === 0 && addresses[7] === 1;
 }
 
 /** What comes before FORWARD; returns 0 if the packet is gone. */

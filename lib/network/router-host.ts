@@ -9,7 +9,7 @@ import type { Interfaces } from './interfaces.js';
 import { Passage } from './passage.js';
 import { reject } from './reject.js';
 import type { Routes } from './routes.js';
-import { isAny6, isMulticast4, isMulticast6, isZeroNet4 } from './scope.js';
+import { isAny4, isAny6, isMulticast4, isMulticast6 } from './scope.js';
 
 export class RouterHost implements Host {
   readonly #interfaces: Interfaces;
@@ -61,7 +61,7 @@ export class RouterHost implements Host {
   addressType(version: number, words: Int32Array, at: number, limitInterface: number): AddressType {
     if (version === 4) {
       const word = words[at] as number;
-      if (isZeroNet4(word) || word === -1) return AddressType.BROADCAST;
+      if (isAny4(word) || word === -1) return AddressType.BROADCAST;
       if (isMulticast4(word)) return AddressType.MULTICAST;
       const type = this.#routes.findLocal4(words, at, limitInterface);
       return type === AddressType.UNSPEC ? AddressType.UNICAST : (type as AddressType);

@@ -33,6 +33,7 @@ import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way }
 import { admit6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
+import { ALL_HOSTS, isAllNodes6, isLoopback4 } from './scope.js';
 import { defaultSettings, getRouterSetting, parseSetting, setRouterSetting } from './settings.js';
 
 const PREROUTING = Hook.PREROUTING;
@@ -51,6 +52,9 @@ const EINVAL = 22;
 const EMSGSIZE = 90;
 const ENETUNREACH = 101;
 const EHOSTUNREACH = 113;
+
+/** 127.0.0.1: where packets of our own to 0.0.0.0 go. */
+const LOCALHOST = 0x7f000001;
 
 const IPV4_FIRST_ID = 0xd2c1;
 
@@ -153,6 +157,7 @@ export class Router implements RouterCore {
       packet.addresses[i] = version === 6 ? packet.i32(8 + 4 * i) : i === 0 ? packet.i32(12) : 0;
       packet.addresses[4 + i] = version === 6 ? packet.i32(24 + 4 * i) : i === 0 ? packet.i32(16) : 0;
     }
+    if (version === 4 && packet.addresses[4] === 0) packet.addresses[4] = LOCALHOST;
     const type = this.routes.find(version, packet.addresses, 4, 0);
     if (type === AddressType.UNSPEC) return ENETUNREACH;
     if (type === AddressType.PROHIBIT || type === AddressType.BROADCAST) return EACCES;
@@ -232,13 +237,43 @@ export class Router implements RouterCore {
     return this.#post(passage);
   }
 
+  /**
+   * Packets of our own to everybody, or to the group of all hosts, reach ourselves too: a copy takes POSTROUTING and
+   * comes in again by the interface that it would have left by.
+   */
+  #copyToSelf(passage: Passage): void {
+    const packet = passage.packet;
+    if (!isToAll(passage) || packet.outInterface === this.interfaces.loopback) return;
+    const copy = this.passages.take(0);
+    if (copy === undefined) return;
+    const twin = copy.packet;
+    twin.parse(packet.copyBytes());
+    twin.entry = packet.entry;
+    twin.ctinfo = packet.ctinfo;
+    twin.mark = packet.mark;
+    twin.checksumState = ChecksumState.UNNECESSARY;
+    twin.outInterface = packet.outInterface;
+    copy.routeType = packet.version === 4 ? AddressType.BROADCAST : AddressType.MULTICAST;
+    if (this.#run(POSTROUTING, twin) === ACCEPT) {
+      twin.inInterface = packet.outInterface;
+      this.#loop(copy);
+    } else if (packet.entry !== NIL) {
+      // Whoever refused the copy refused its connection.
+      packet.entry = NIL;
+      packet.ctinfo = CtInfo.INVALID;
+    }
+    this.passages.give();
+  }
+
   /** POSTROUTING and out. Returns 1 unless the packet was dropped on the way. */
   #post(passage: Passage): 0 | 1 {
     const packet = passage.packet;
+    if (passage.isInput === 0) this.#copyToSelf(passage);
     const verdict = this.#run(POSTROUTING, packet);
     if (verdict !== ACCEPT) return verdict === DROP ? 0 : 1;
     const out = packet.outInterface;
     if (out === this.interfaces.loopback) {
+      packet.inInterface = out;
       this.#loop(passage);
       return 1;
     }
@@ -257,14 +292,16 @@ export class Router implements RouterCore {
     return 1;
   }
 
-  /** A packet to ourselves comes in again by the loopback interface; its connection stays attached. */
+  /** A packet to ourselves comes in again; its connection stays attached. */
   #loop(passage: Passage): void {
     const packet = passage.packet;
-    packet.inInterface = this.interfaces.loopback;
+    const routeType = passage.routeType;
     packet.outInterface = 0;
     passage.isInput = 1;
     const before = packet.addresses[4];
     const low = packet.addresses[7];
+    const isStrange = packet.version === 6 && packet.inInterface !== this.interfaces.loopback;
+    if (isStrange && admit6(this, passage) === 0) return;
     if (this.#run(PREROUTING, packet) !== ACCEPT) return;
     if (packet.addresses[4] !== before || packet.addresses[7] !== low) {
       const type = this.routes.find(packet.version, packet.addresses, 4, 0);
@@ -275,7 +312,7 @@ export class Router implements RouterCore {
         return;
       }
     }
-    passage.routeType = AddressType.LOCAL;
+    passage.routeType = routeType;
     this.#deliver(passage);
   }
 
@@ -297,18 +334,23 @@ export class Router implements RouterCore {
     const packet = passage.packet;
     if (packet.parse(bytes) === DropReason.NONE) {
       const type = this.routes.find(packet.version, packet.addresses, 4, oif);
-      const isReachable = leadsOn(type) || type === AddressType.MULTICAST;
-      packet.outInterface = oif > 0 ? oif : isReachable ? this.routes.interface : 0;
+      packet.outInterface = leadsOn(type) ? this.routes.interface : oif;
       passage.routeType = type;
       packet.checksumState = ChecksumState.UNNECESSARY;
       if (about !== undefined && about.entry !== NIL) {
         packet.entry = about.entry;
         packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
       }
-      if (packet.outInterface > 0) this.#output(passage);
+      if (packet.outInterface > 0 && !this.#isStranded(packet)) this.#output(passage);
       this.engine.release(packet);
     }
     this.passages.give();
+  }
+
+  /** Loopback addresses do not leave the host. */
+  #isStranded(packet: Packet): boolean {
+    const isLoopback = packet.version === 4 && isLoopback4(packet.addresses[0] as number);
+    return isLoopback && packet.outInterface !== this.interfaces.loopback;
   }
 
   drop(passage: Passage, reason: DropReason): void {
@@ -466,6 +508,13 @@ export class Router implements RouterCore {
       throw new ConfigurationError('unknown', 'the interface has no such address', { word: text });
     }
   }
+}
+
+/** Whether a packet is for everybody on its link, this host included. */
+function isToAll(passage: Passage): boolean {
+  const { version, addresses } = passage.packet;
+  if (version === 4) return passage.routeType === AddressType.BROADCAST || addresses[4] === ALL_HOSTS;
+  return isAllNodes6(addresses, 4);
 }
 
 function parseSocket({ protocol, address, port }: SocketOptions): Socket[] {

@@ -14,9 +14,17 @@ export function isMulticast4(word: number): boolean {
   return word >>> 28 === 14;
 }
 
-/** 0.0.0.0/8. */
-export function isZeroNet4(word: number): boolean {
-  return word >>> 24 === 0;
+/** 0.0.0.0; the rest of 0.0.0.0/8 is as good as any other network. */
+export function isAny4(word: number): boolean {
+  return word === 0;
+}
+
+/** 224.0.0.1, the group that every host is in. */
+export const ALL_HOSTS = 0xe0000001 | 0;
+
+/** ff02::1, the group that every node is in, at `words[at]`. */
+export function isAllNodes6(words: Int32Array, at: number): boolean {
+  return words[at] === (0xff020000 | 0) && words[at + 1] === 0 && words[at + 2] === 0 && words[at + 3] === 1;
 }
 
 /** ff00::/8 at `words[at]`. */
