@@ -26,8 +26,8 @@ import { Nat } from './nat/nat.js';
 import { type Random, unpredictableRandom } from './random.js';
 import { restoreRuleset } from './rules/restore.js';
 import { Rules, type RulesObservers } from './rules/rules.js';
-import { SharedStates } from './rules/shared.js';
 import { saveRuleset } from './rules/save.js';
+import { SharedStates } from './rules/shared.js';
 import { CtInfo, type Packet } from './wire/packet.js';
 import { Hook, Verdict } from './wire/verdict.js';
 

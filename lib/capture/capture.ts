@@ -11,7 +11,7 @@ import { type CapturedPacket, type CaptureInterface, captureError } from './capt
 import { beginsLikePcap, readPcap } from './pcap.js';
 import { readPcapng, SECTION_HEADER } from './pcapng.js';
 
-export type { CaptureDirection, CapturedPacket, CaptureInterface } from './captured.js';
+export type { CapturedPacket, CaptureInterface } from './captured.js';
 
 export type CaptureFormat = 'pcap' | 'pcapng';
 

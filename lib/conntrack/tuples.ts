@@ -17,8 +17,6 @@ import type { Packet } from '../wire/packet.js';
 
 /** Words of a key. */
 export const KEY_WORDS = 10;
-export const KEY_SOURCE = 0;
-export const KEY_DESTINATION = 4;
 export const KEY_PORTS = 8;
 export const KEY_KIND = 9;
 

@@ -108,4 +108,4 @@ export function judge(rule: string, packet: Packet, gate = new Gate()): 'match' 
   return packet.reason === DropReason.RULE_MALFORMED ? 'hotdrop' : 'match';
 }
 
-export { Hook, Table };
+export { Hook };
