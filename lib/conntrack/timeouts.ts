@@ -39,9 +39,9 @@ const NAMES: readonly (readonly [string, number, TimeoutArray, number])[] = [
   ['udp_timeout_stream', 120, 'udp', 1],
 ];
 
-/** SYN_SENT2 has no name of its own; it follows SYN_SENT. */
-const TCP_SYN_SENT = 1;
+/** State of a simultaneous open; as in Linux its timeout has no name and cannot be set. */
 const TCP_SYN_SENT2 = 9;
+const TCP_SYN_SENT2_MS = 120_000;
 
 type TimeoutArray = 'generic' | 'gre' | 'icmp' | 'icmpv6' | 'sctp' | 'tcp' | 'udp';
 
@@ -64,7 +64,7 @@ export class Timeouts {
   /** Linux's defaults. */
   constructor() {
     for (const [, seconds, array, index] of NAMES) this[array][index] = seconds * 1000;
-    this.tcp[TCP_SYN_SENT2] = this.tcp[TCP_SYN_SENT] as number;
+    this.tcp[TCP_SYN_SENT2] = TCP_SYN_SENT2_MS;
   }
 
   /** Every name, with the prefix `nf_conntrack_`. */
@@ -95,7 +95,6 @@ export class Timeouts {
     }
     const [, , array, index] = found;
     this[array][index] = Math.round(seconds * 1000);
-    if (array === 'tcp' && index === TCP_SYN_SENT) this.tcp[TCP_SYN_SENT2] = this.tcp[TCP_SYN_SENT] as number;
   }
 }
 

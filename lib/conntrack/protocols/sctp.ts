@@ -25,6 +25,7 @@ import { type Direction, type Entries, type EntryId, Status } from '../entries.j
 import type { ConntrackTable } from '../table.js';
 import { SCTP_INVALID, SCTP_TRANSITIONS, SctpState } from './sctp-states.js';
 
+const TRANSITIONS = SCTP_TRANSITIONS;
 const PREROUTING = 0;
 const INVALID = Track.INVALID;
 const ACCEPT = Track.ACCEPT;
@@ -102,7 +103,7 @@ export function trackSctp(
       continue;
     }
     const before = entries.state(entry);
-    after = type > 15 ? before : (SCTP_TRANSITIONS[(direction << 8) | (type << 4) | before] as number);
+    after = type > 15 ? before : (TRANSITIONS[(direction << 8) | (type << 4) | before] as number);
     if (after === OUT_OF_TABLE) return INVALID;
     if (type === INIT) {
       if (noteInit(entries, entry, direction, packet, at) === 0) return INVALID;
@@ -149,7 +150,7 @@ function begin(entries: Entries, entry: EntryId, packet: Packet): 0 | 1 {
   for (let at = firstSctpChunk(packet); at >= 0; at = nextSctpChunk(packet, at)) {
     const type = packet.u8(at);
     if (type > 15) return 0;
-    const first = SCTP_TRANSITIONS[type << 4] as number;
+    const first = TRANSITIONS[type << 4] as number;
     if (first === NONE || first === OUT_OF_TABLE) return 0;
     if (type === INIT) {
       if (hasInitTag(packet, at) === 0) return 0;

@@ -32,14 +32,9 @@ export const TcpFlags = {
   SIMULTANEOUS_OPEN: 128,
 } as const;
 
-/** Class (bits 0-2) and direction (bit 3) of the last segment, in one number: compare with {@link lastKey}. */
+/** Class (bits 0-2) and direction (bit 3) of the last segment, in one number. */
 export function last(entries: Entries, entry: EntryId): number {
   return (entries.protocolWord(entry, 0) >>> 8) & 15;
-}
-
-/** The value of {@link last} after a segment of a class in a direction. */
-export function lastKey(flagClass: number, direction: Direction): number {
-  return flagClass | (direction << 3);
 }
 
 export function setLast(entries: Entries, entry: EntryId, flagClass: number, direction: Direction): void {

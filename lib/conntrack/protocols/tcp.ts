@@ -47,6 +47,10 @@ import {
 import { TCP_FLAG_CLASSES, TCP_TRANSITIONS, TcpClass, TcpState } from './tcp-states.js';
 import { checkWindow, openWindow, pickUpWindow } from './tcp-window.js';
 
+/** Copies: imported bindings are slow on the packet path. */
+const TRANSITIONS = TCP_TRANSITIONS;
+const FLAG_CLASSES = TCP_FLAG_CLASSES;
+
 const TCP = 6;
 const PREROUTING = 0;
 const ORIGINAL = Direction.ORIGINAL;
@@ -112,7 +116,7 @@ export function trackTcp(
   if (hasTcpHeader(packet) === 0) return INVALID;
   if (hook === PREROUTING && context.settings.checksum === 1 && verifyChecksum(packet, TCP) === 0)
     return INVALID;
-  const flagClass = TCP_FLAG_CLASSES[tcpFlags(packet) & 63] as number;
+  const flagClass = FLAG_CLASSES[tcpFlags(packet) & 63] as number;
   if (flagClass === NONE) return INVALID;
 
   const entries = table.entries;
@@ -120,7 +124,7 @@ export function trackTcp(
     return INVALID;
 
   let before = entries.state(entry);
-  let after = TCP_TRANSITIONS[(direction << 7) | (flagClass << 4) | before] as number;
+  let after = TRANSITIONS[(direction << 7) | (flagClass << 4) | before] as number;
   let isTrusted = false;
 
   if (after === OUT_OF_TABLE) return INVALID;
@@ -184,7 +188,7 @@ function begin(
   packet: Packet,
   flagClass: number,
 ): 0 | 1 {
-  const first = TCP_TRANSITIONS[flagClass << 4] as number;
+  const first = TRANSITIONS[flagClass << 4] as number;
   if (first >= IGNORE) return 0;
   if (first === SYN_SENT) openWindow(entries, entry, packet);
   else if (context.settings.tcpLoose === 0) return 0;

@@ -64,6 +64,17 @@ describe('TCP: opening', () => {
     `);
   });
 
+  it('SYN_SENT2 keeps its two minutes when SYN_SENT is set to something else', () => {
+    const talk = new Talk(ENDS);
+    talk.tracker.context.timeouts.set('nf_conntrack_tcp_timeout_syn_sent', 5);
+    talk.say(`
+      > SYN seq 999 | NEW SYN_SENT 5 1/0
+      > SYN,ACK seq 999 ack 5000 | INVALID SYN_SENT 5 1/0
+      < ACK seq 7000 ack 500 | ESTABLISHED SYN_SENT 5 1/0
+      < SYN seq 4999 | ESTABLISHED SYN_SENT2 120 1/1
+    `);
+  });
+
   it('a connection older than the tracker is picked up, briefly until it is answered', () => {
     new Talk(ENDS).say(`
       > ACK seq 1000 ack 5000 len 10 | NEW ESTABLISHED 300 1/0
