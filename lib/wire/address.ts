@@ -105,11 +105,3 @@ export function maskWords(words: AddressWords, mask: AddressWords): AddressWords
 export function isZero(words: AddressWords): boolean {
   return words.every((word) => word === 0);
 }
-
-/** 0, or the sign of a - b as unsigned numbers. */
-export function compareAddresses(a: AddressWords, b: AddressWords): number {
-  for (let i = 0; i < 4; i++) {
-    if (a[i] !== b[i]) return a[i]! >>> 0 < b[i]! >>> 0 ? -1 : 1;
-  }
-  return 0;
-}

@@ -7,7 +7,7 @@ import { DropReason } from '../../lib/counters.js';
 import { type Host, StaticHost } from '../../lib/host.js';
 import { Nat } from '../../lib/nat/nat.js';
 import { type Random, SeededRandom } from '../../lib/random.js';
-import { Rules, type RulesObservers, Table } from '../../lib/rules/rules.js';
+import { Rules, type RulesObservers } from '../../lib/rules/rules.js';
 import { parsePacket } from '../../lib/scenario/notation.js';
 import { Packet } from '../../lib/wire/packet.js';
 import { Hook, type Verdict } from '../../lib/wire/verdict.js';
