@@ -16,7 +16,7 @@ import { restoreRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
 import { SharedStates } from './shared.js';
 import { ZONE_FROM_MARK } from './targets/connection.js';
-import { RuleWalk } from './walk.js';
+import { RuleWalk, type Walk } from './walk.js';
 
 export type { LogRecord, RuleEnvironment, RulePlace, RulesObservers } from './environment.js';
 
@@ -32,7 +32,8 @@ export class Rules {
   /** Whether a rule needs connections to be tracked: 1 or 0. */
   needsTracking: 0 | 1 = 0;
   readonly #environment: RuleEnvironment;
-  readonly #walk: RuleWalk;
+  readonly #usualWalk: RuleWalk;
+  #walk: Walk;
   readonly #shared: SharedStates;
   /** [5] by table index. */
   readonly #programs: (TableProgram | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
@@ -42,7 +43,8 @@ export class Rules {
   constructor(family: Family, environment: RuleEnvironment) {
     this.family = family;
     this.#environment = environment;
-    this.#walk = new RuleWalk(environment.tracker, environment.observers);
+    this.#usualWalk = new RuleWalk(environment.tracker, environment.observers);
+    this.#walk = this.#usualWalk;
     this.#shared = environment.shared ?? new SharedStates();
   }
 
@@ -92,6 +94,11 @@ export class Rules {
     this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
   }
 
+  /** From now on packets take another way through the tables, one that tells of it (`explain/`); undefined: the usual one. */
+  walkWith(walk: Walk | undefined): void {
+    this.#walk = walk ?? this.#usualWalk;
+  }
+
   /** Interfaces were made, removed or renamed: rules ask for their names again. */
   interfacesChanged(): void {
     for (const program of this.#order) for (const test of program.interfaces) test.forget();
@@ -108,7 +115,7 @@ export class Rules {
       this.#programs[program.index] = program;
       depth = Math.max(depth, program.depth);
     }
-    this.#walk.reserve(depth);
+    this.#usualWalk.reserve(depth);
     this.needsTracking = order.some(({ spec }) => needsTracking(spec)) ? 1 : 0;
   }
 

@@ -53,7 +53,12 @@ const RULE_MALFORMED = DropReason.RULE_MALFORMED;
 /** How many walks inside one another the stack has room for before it grows. */
 const SPARE_WALKS = 4;
 
-export class RuleWalk {
+/** A packet's way through a table's chain at a hook; DROP comes with `packet.reason`. */
+export interface Walk {
+  run(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict;
+}
+
+export class RuleWalk implements Walk {
   readonly #context = new RuleContext();
   readonly #tracker: Tracker;
   readonly #observers: RulesObservers;
