@@ -1,8 +1,8 @@
 /**
  * Conditions on the packet's connection: conntrack, state, connmark, connbytes. Hot.
  *
- * A packet that has no connection is INVALID, or UNTRACKED if a rule said so. In the raw table a packet that a CT target
- * gave a zone counts as NEW, as in Linux, though no connection was looked for.
+ * A packet that has no connection is INVALID, or UNTRACKED if a rule said so. In the raw table, behind a CT target that
+ * left a template, the template is what these conditions see, as in Linux: a NEW connection with nothing in it.
  */
 import type { Entries, EntryId } from '../../conntrack/entries.js';
 import type { Tracker } from '../../conntrack/tracker.js';
@@ -20,6 +20,7 @@ import {
 import type { Match, RuleContext } from '../context.js';
 
 const NIL = -1;
+const RAW = 0;
 const UNTRACKED = 7;
 const FIRST_REPLY_INFO = 3;
 const ORIGINAL = 0;
@@ -42,10 +43,15 @@ const TICK_MASK = ~3;
 const TICK_SHIFT = 2;
 const TICKS_PER_SECOND = 250;
 
+/** Whether a CT target's template stands in for the connection of a packet that is yet to be tracked. */
+function hasTemplate(packet: Packet, context: RuleContext): boolean {
+  return packet.template !== 0 && context.table === RAW && packet.entry === NIL;
+}
+
 /** Bit of {@link CtState} for the packet, without SNAT and DNAT. */
-function stateBit(packet: Packet): number {
+function stateBit(packet: Packet, context: RuleContext): number {
   if (packet.ctinfo === UNTRACKED) return STATE_UNTRACKED;
-  if (packet.entry === NIL) return packet.template === 0 ? STATE_INVALID : STATE_NEW;
+  if (packet.entry === NIL) return hasTemplate(packet, context) ? STATE_NEW : STATE_INVALID;
   return STATE_BITS[packet.ctinfo % FIRST_REPLY_INFO] as number;
 }
 
@@ -58,8 +64,8 @@ export class ConnectionStateMatch implements Match {
     this.#negated = spec.negated ? 1 : 0;
   }
 
-  matches(packet: Packet): 0 | 1 {
-    return (((this.#bits & stateBit(packet)) === 0 ? 0 : 1) ^ this.#negated) as 0 | 1;
+  matches(packet: Packet, context: RuleContext): 0 | 1 {
+    return (((this.#bits & stateBit(packet, context)) === 0 ? 0 : 1) ^ this.#negated) as 0 | 1;
   }
 }
 
@@ -75,8 +81,8 @@ export class CtstateMatch implements Match {
     this.#negated = spec.negated ? 1 : 0;
   }
 
-  matches(packet: Packet): 0 | 1 {
-    let bit = stateBit(packet);
+  matches(packet: Packet, context: RuleContext): 0 | 1 {
+    let bit = stateBit(packet, context);
     if (packet.entry !== NIL) {
       const status = this.#tracker.table(packet.version).entries.status(packet.entry as EntryId);
       if ((status & STATUS_SRC_NAT) !== 0) bit |= STATE_SNAT;
@@ -148,6 +154,8 @@ export class ConntrackFieldsMatch implements Match {
   /** -1: the status is not asked. */
   readonly #statusNegated: number;
   readonly #expire: RangeCondition | undefined;
+  /** What the conditions but the state say of a template. */
+  readonly #template: 0 | 1;
 
   constructor(spec: ConntrackMatch, tracker: Tracker) {
     this.#tracker = tracker;
@@ -171,12 +179,16 @@ export class ConntrackFieldsMatch implements Match {
     this.#status = spec.status?.bits ?? 0;
     this.#statusNegated = spec.status === undefined ? -1 : spec.status.negated ? 1 : 0;
     this.#expire = spec.expireSeconds;
+    this.#template = isOfTemplate(spec) ? 1 : 0;
   }
 
   matches(packet: Packet, context: RuleContext): 0 | 1 {
-    if (this.#state !== undefined && this.#state.matches(packet) === 0) return 0;
-    // Without a connection a state that holds is enough, whatever else is asked; without a state nothing is.
-    if (packet.entry === NIL) return this.#state === undefined ? 0 : 1;
+    if (this.#state !== undefined && this.#state.matches(packet, context) === 0) return 0;
+    if (packet.entry === NIL) {
+      if (hasTemplate(packet, context)) return this.#template;
+      // Without a connection a state that holds is enough, whatever else is asked; without a state nothing is.
+      return this.#state === undefined ? 0 : 1;
+    }
     const entry = packet.entry as EntryId;
     const entries = this.#tracker.table(packet.version).entries;
     if (this.#direction >= 0 && this.#direction !== (packet.ctinfo >= FIRST_REPLY_INFO ? 1 : 0)) return 0;
@@ -206,6 +218,24 @@ export class ConntrackFieldsMatch implements Match {
   }
 }
 
+/** Whether the conditions but the state hold for a connection whose every field is zero, but that counts as CONFIRMED. */
+function isOfTemplate(spec: ConntrackMatch): boolean {
+  const zero = (condition: RangeCondition | undefined): boolean =>
+    condition === undefined || (condition.low === 0) !== condition.negated;
+  const unset = (condition: AddressCondition | undefined): boolean =>
+    condition === undefined ||
+    condition.words.every((word, i) => (word & (condition.mask[i] as number)) === 0) !== condition.negated;
+  const { protocol, status } = spec;
+  return (
+    (spec.direction === undefined || spec.direction === 'original') &&
+    [spec.originalSource, spec.originalDestination, spec.replySource, spec.replyDestination].every(unset) &&
+    (protocol === undefined || protocol.negated) &&
+    [spec.originalSourcePorts, spec.originalDestinationPorts].every(zero) &&
+    [spec.replySourcePorts, spec.replyDestinationPorts, spec.expireSeconds].every(zero) &&
+    (status === undefined || ((status.bits & STATUS_CONFIRMED) !== 0) !== status.negated)
+  );
+}
+
 export class ConnmarkMatch implements Match {
   readonly #tracker: Tracker;
   readonly #value: number;
@@ -219,8 +249,11 @@ export class ConnmarkMatch implements Match {
     this.#negated = spec.negated ? 1 : 0;
   }
 
-  matches(packet: Packet): 0 | 1 {
-    if (packet.entry === NIL) return 0;
+  matches(packet: Packet, context: RuleContext): 0 | 1 {
+    if (packet.entry === NIL) {
+      if (!hasTemplate(packet, context)) return 0;
+      return ((this.#value === 0 ? 1 : 0) ^ this.#negated) as 0 | 1;
+    }
     const mark = this.#tracker.table(packet.version).entries.mark(packet.entry as EntryId);
     return (((mark & this.#mask) === this.#value ? 1 : 0) ^ this.#negated) as 0 | 1;
   }

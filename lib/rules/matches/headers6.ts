@@ -37,6 +37,14 @@ function locate(packet: Packet, context: RuleContext, type: number, bytes: numbe
   return at;
 }
 
+/** Length of the header at `at`; 0 and hotdrop if it leads out of the packet. */
+function wholeBytes(packet: Packet, context: RuleContext, type: number, at: number): number {
+  const bytes = extensionBytes(packet, type, at);
+  if (at + bytes <= packet.end) return bytes;
+  context.hotdrop = 1;
+  return 0;
+}
+
 /** `value` unsigned. */
 function inRange(condition: RangeCondition | undefined, value: number): boolean {
   if (condition === undefined) return true;
@@ -133,8 +141,8 @@ export class RoutingHeaderMatch implements Match {
   matches(packet: Packet, context: RuleContext): 0 | 1 {
     const at = locate(packet, context, ROUTING, 4);
     if (at < 0) return 0;
-    const bytes = extensionBytes(packet, ROUTING, at);
-    if (at + bytes > packet.end) return 0;
+    const bytes = wholeBytes(packet, context, ROUTING, at);
+    if (bytes === 0) return 0;
     const spec = this.#spec;
     if (!inRange(spec.segmentsLeft, packet.u8(at + 3))) return 0;
     if (!isValue(spec.length, bytes) || !isValue(spec.type, packet.u8(at + 2))) return 0;
@@ -180,8 +188,8 @@ export class HeaderOptionsMatch implements Match {
   matches(packet: Packet, context: RuleContext): 0 | 1 {
     const at = locate(packet, context, this.#header, 2);
     if (at < 0) return 0;
-    const bytes = extensionBytes(packet, this.#header, at);
-    if (at + bytes > packet.end || !isValue(this.#length, bytes)) return 0;
+    const bytes = wholeBytes(packet, context, this.#header, at);
+    if (bytes === 0 || !isValue(this.#length, bytes)) return 0;
     return this.#hasOptions(packet, at + 2, at + bytes);
   }
 

@@ -30,7 +30,6 @@ const STATUS_FIXED_TIMEOUT = 1024;
 const ICMP = 1;
 const TCP = 6;
 const UDP = 17;
-const DCCP = 33;
 const GRE = 47;
 const ESP = 50;
 const AUTHENTICATION = 51;
@@ -41,8 +40,6 @@ const UDPLITE = 136;
 const TCP_HEADER_BYTES = 20;
 const TCP_RST = 4;
 const TCP_CLOSE = 8;
-/** Bit of GRE's first word that says that there is a checksum (RFC 2784 section 2.2). */
-const GRE_CHECKSUM = 0x8000;
 
 /** ICMP queries (RFC 792, RFC 950): every other type counts as an error. */
 const ICMP_LAST_TYPE = 18;
@@ -170,13 +167,10 @@ function isWhole(packet: Packet): 0 | 1 {
       if (at + 8 <= packet.end && packet.u16(at + 6) === 0) return 1;
       break;
     case GRE:
-      if (at + 4 <= packet.end && (packet.u16(at) & GRE_CHECKSUM) === 0) return 1;
-      break;
     case AUTHENTICATION:
     case ESP:
     case SCTP:
     case UDPLITE:
-    case DCCP:
       return 1;
     default:
       break;
