@@ -61,12 +61,13 @@ const BASE_SYSCTLS: Readonly<Record<string, string>> = {
 const MAX_NAME = 'net.netfilter.nf_conntrack_max';
 
 /**
- * Runs a scenario. Throws a ConfigurationError if the router cannot be built as the file says, and a StepError if
- * a step fails.
+ * Runs a scenario; `begin` gets the router before its first packet, for those who watch. Throws a ConfigurationError
+ * if the router cannot be built as the file says, and a StepError if a step fails.
  */
-export function runTrace(trace: Trace): Run {
+export function runTrace(trace: Trace, begin: (router: Router) => void = () => {}): Run {
   const random = new TraceRandom(trace.random);
   const router = buildRouter(trace, random);
+  begin(router);
   const clock = new ManualClock();
   const outputs = new OutputRecorder(trace.interfaces.map((one) => one.name));
   const table = new TableRecorder();
