@@ -234,7 +234,7 @@ function refuse(packet: Packet, reason: DropReason): Verdict {
 }
 
 /** Whether a first fragment lacks part of its transport header. */
-function isTruncatedFirst(packet: Packet): boolean {
+export function isTruncatedFirst(packet: Packet): boolean {
   if (packet.fragmentOffset > 0 || packet.brokenChain === 1) return false;
   let needed = 1;
   if (packet.protocol === TCP) needed = TCP_BYTES;

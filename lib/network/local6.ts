@@ -3,7 +3,7 @@
  * neighbour advertisements for its addresses, errors for closed ports and unknown headers, TCP resets. Cold.
  */
 import { DropReason } from '../counters.js';
-import type { Reassembler } from '../fragments/reassembler.js';
+import { isTruncatedFirst, type Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
 import { sumPseudoHeader } from '../wire/checksum.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
@@ -45,6 +45,8 @@ const OVERRIDE = 0x20;
 const LINK_HOP_LIMIT = 255;
 const SOLICITATION_BYTES = 24;
 
+/** Offset of the payload length in the IPv6 header. */
+const PAYLOAD_LENGTH_FIELD = 4;
 const TCP_BYTES = 20;
 const UDP_BYTES = 8;
 const DSCP_MASK = 0xfc;
@@ -66,7 +68,12 @@ export function deliver6(core: RouterCore, passage: Passage, fragments: Reassemb
   while (next === ROUTING || next === DESTINATION || next === FRAGMENT) {
     if (at + 8 > packet.end) return;
     if (next === FRAGMENT) {
+      const fragment = packet.bytes;
       if (fragments.add(packet, core.nowMs) !== Verdict.ACCEPT) return;
+      if (packet.bytes === fragment) {
+        refuseFragment(core, passage);
+        return;
+      }
       // The whole packet has no fragment header: its next header stands where the walk is now.
       nextField = nextFieldBefore(passage, at);
       next = packet.u8(nextField);
@@ -99,6 +106,14 @@ export function deliver6(core: RouterCore, passage: Passage, fragments: Reassemb
       sendError6(core, passage, Icmp6.PARAMETER_PROBLEM, Icmp6.NEXT_HEADER, nextField - packet.start);
       core.drop(passage, DropReason.NO_LOCAL_LISTENER);
   }
+}
+
+/** A fragment that no packet can be made of (RFC 8200 section 4.5): too short for its headers, or of an odd length. */
+function refuseFragment(core: RouterCore, passage: Passage): void {
+  const isShort = isTruncatedFirst(passage.packet);
+  const code = isShort ? Icmp6.INCOMPLETE_HEADER : Icmp6.HEADER_FIELD;
+  sendError6(core, passage, Icmp6.PARAMETER_PROBLEM, code, isShort ? 0 : PAYLOAD_LENGTH_FIELD);
+  core.drop(passage, DropReason.FRAGMENT_BAD);
 }
 
 /** Offset of the next-header field that names the header at `at`. */

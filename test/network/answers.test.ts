@@ -50,3 +50,19 @@ describe('a routing header to the router', () => {
     expect(sent.map((text) => text.split(' ', 5)[4])).toEqual(['echo-reply', 'bad-header']);
   });
 });
+
+describe('an IPv6 fragment to the router that nothing can be made of', () => {
+  it('is refused when it ends before its headers do', () => {
+    const { router, sent } = makeRouter();
+    router.receive(1, parsePacket('ip fd00:a::2 > fd00:a::1 proto tcp len 8 frag 0 mf fragid 7'), 0);
+    expect(sent.map((text) => text.split(' ', 5).slice(3, 5))).toEqual([['fd00:a::2', '4/3']]);
+  });
+
+  it('is refused when it is not the last and its length is odd', () => {
+    const { router, sent } = makeRouter();
+    router.receive(1, parsePacket('ip fd00:a::2 > fd00:a::1 proto udp len 30 frag 16 mf fragid 7'), 0);
+    expect(sent.map((text) => text.split(' ', 7).slice(3, 7))).toEqual([
+      ['fd00:a::2', 'bad-header', 'rest', '0x4'],
+    ]);
+  });
+});
