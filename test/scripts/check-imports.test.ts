@@ -56,6 +56,17 @@ describe('check-imports', () => {
     expect(status).toBe(0);
   });
 
+  test('this house is in order', async () => {
+    const root = new URL('../..', import.meta.url).pathname;
+    const { stdout } = await run(process.execPath, [SCRIPT, root]).catch(
+      (error: { stdout: string }) => error,
+    );
+    expect(stdout.split('\n').filter((line) => !line.includes(': warning: '))).toEqual([
+      expect.stringMatching(/^\d+ files, 0 errors, \d+ warnings$/),
+      '',
+    ]);
+  });
+
   test('each rule that is broken is told with file and line', async () => {
     const { status, lines } = await check('broken', {
       'attic/old.ts': 'export {};\n',
