@@ -142,7 +142,8 @@ export class Reassembler {
     }
     const trafficClass = packet.u16(start) >>> 4;
     const insertion = this.#insert(key, datagram, packet, from, to, trafficClass);
-    if (insertion === Insertion.REPEAT) return refuse(packet, DropReason.FRAGMENT_BAD);
+    // As if it had been taken: the sender of a repeat hears of no error.
+    if (insertion === Insertion.REPEAT) return Verdict.STOLEN;
     if (insertion !== Insertion.TAKEN) return this.#discard(key, datagram, packet, insertion);
     datagram.maxBytes = Math.max(datagram.maxBytes, packet.end - start);
     if (from === 0) {

@@ -229,7 +229,7 @@ export class Router implements RouterCore {
   #output(passage: Passage): 0 | 1 {
     const packet = passage.packet;
     const verdict = this.#run(OUTPUT, packet);
-    if (verdict !== ACCEPT) return verdict === DROP && !isLostFragment(packet.reason) ? 0 : 1;
+    if (verdict !== ACCEPT) return verdict === DROP && !isLostFragment4(packet) ? 0 : 1;
     if (packet.outInterface === 0) {
       this.drop(passage, DropReason.NO_ROUTE);
       return 0;
@@ -534,7 +534,8 @@ function parseSocket({ protocol, address, port }: SocketOptions): Socket[] {
   return [{ protocol, version, port, address: isAny ? undefined : words }];
 }
 
-/** Fragments are taken in before it shows that they are no good: their sender hears of no error. */
-function isLostFragment(reason: DropReason): boolean {
-  return reason >= DropReason.FRAGMENT_OVERLAP && reason <= DropReason.FRAGMENT_TIMEOUT;
+/** IPv4 fragments are taken in before it shows that they are no good: their sender hears of no error. */
+function isLostFragment4(packet: Packet): boolean {
+  const { version, reason } = packet;
+  return version === 4 && reason >= DropReason.FRAGMENT_OVERLAP && reason <= DropReason.FRAGMENT_TIMEOUT;
 }

@@ -16,12 +16,16 @@ function makeRouter(): { router: Router; sent: string[] } {
 }
 
 describe('a raw socket', () => {
-  it('hears of no error when its fragment is thrown away', () => {
+  const EPERM = 1;
+
+  it.each([
+    ['ip 10.0.0.1 > 10.0.0.4 proto udp len 16 mf ipid 7', 'an IPv4 fragment', 0],
+    ['ip fd00:a::1 > fd00:a::4 proto udp len 16 mf fragid 7', 'an IPv6 fragment', EPERM],
+  ])('that sends %s overlapping another hears of %s: %i', (packet, _, error) => {
     const { router, sent } = makeRouter();
-    const fragment = (offset: number) =>
-      parsePacket(`ip 10.0.0.1 > 10.0.0.4 proto udp len 16 frag ${offset} mf ipid 7`);
-    expect(router.sendLocal(fragment(24), 0)).toBe(0);
-    expect(router.sendLocal(fragment(16), 0)).toBe(0);
+    expect(router.sendLocal(parsePacket(`${packet} frag 24`), 0)).toBe(0);
+    expect(router.sendLocal(parsePacket(`${packet} frag 24`), 0), 'a repeat').toBe(0);
+    expect(router.sendLocal(parsePacket(`${packet} frag 16`), 0)).toBe(error);
     expect(sent).toEqual([]);
   });
 });
