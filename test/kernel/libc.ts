@@ -11,6 +11,7 @@ const call = {
   open: libc.func('int open(const char *path, int flags, int mode)'),
   close: libc.func('int close(int fd)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
+  ioctlValue: libc.func('ioctl', 'int', ['int', 'unsigned long', 'uint64_t']),
   read: libc.func('int64_t read(int fd, void *buffer, size_t size)'),
   write: libc.func('int64_t write(int fd, void *buffer, size_t size)'),
   socket: libc.func('int socket(int domain, int type, int protocol)'),
@@ -28,6 +29,7 @@ const CLONE_NEWNET = 0x4000_0000;
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
 const TUNSETIFF = 0x4004_54ca;
+const TUNSETPERSIST = 0x4004_54cb;
 const IFF_TUN = 0x0001;
 const IFF_NO_PI = 0x1000;
 const EAGAIN = 11;
@@ -67,13 +69,17 @@ export function close(fd: number): void {
   call.close(fd);
 }
 
-/** A new TUN device without packet information; reads do not block. */
+/**
+ * A new TUN device without packet information; reads do not block. It stays until its namespace goes: to take it down
+ * with its file would wait for the whole machine, tens of milliseconds.
+ */
 export function openTun(device: string): number {
   const fd = check(call.open('/dev/net/tun', O_RDWR | O_NONBLOCK, 0), 'open /dev/net/tun');
   const request = new Uint8Array(40);
   request.set(new TextEncoder().encode(device));
   new DataView(request.buffer).setUint16(16, IFF_TUN | IFF_NO_PI, true);
   check(call.ioctl(fd, TUNSETIFF, request), `TUNSETIFF ${device}`);
+  check(call.ioctlValue(fd, TUNSETPERSIST, 1), `TUNSETPERSIST ${device}`);
   return fd;
 }
 

@@ -15,9 +15,9 @@ import type { KernelEntry } from './netlink.js';
 
 export type Pace = 'nominal' | 'fast';
 
-/** At the fast pace a table is read in the same millisecond, and steps are told apart by one at least. */
+/** At the fast pace a table is read in the same millisecond, and steps may share one. */
 const FAST_DUMP_MS = 0;
-const FAST_SLOT_MS = 1;
+const FAST_SLOT_MS = 0;
 /** Two clock ticks of a kernel with 250 a second. */
 const TICK_MS = 5;
 /** How far a timeout may be off pure ageing without counting as a change, ms. */

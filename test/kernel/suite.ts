@@ -51,7 +51,10 @@ export function agreementSuite(part: number): void {
       };
       const startMs = performance.now();
       let toldMs = startMs;
+      mkdirSync(REPORT_DIRECTORY, { recursive: true });
       for (let index = FIRST + part; index < FIRST + SEQUENCES; index += PARTS) {
+        // If nothing comes back, this tells where.
+        writeFileSync(join(REPORT_DIRECTORY, `running-${part + 1}.txt`), `seed ${SEED} index ${index}\n`);
         runOne(index, tally, runBoth, shrink);
         if (performance.now() - toldMs > PROGRESS_MS) {
           toldMs = performance.now();
@@ -60,7 +63,6 @@ export function agreementSuite(part: number): void {
         if (tally.disagreements.length >= MOST_DISAGREEMENTS) break;
       }
       tell(part, tally, startMs);
-      mkdirSync(REPORT_DIRECTORY, { recursive: true });
       const summary = join(REPORT_DIRECTORY, `summary-${SEED}-${part + 1}.txt`);
       writeFileSync(summary, `${line(part, tally, startMs)}\n\n${tally.disagreements.join('\n')}`);
       expect(tally.sequences).toBeGreaterThan(0);
