@@ -27,6 +27,7 @@ import { type Random, unpredictableRandom } from './random.js';
 import { restoreRuleset } from './rules/restore.js';
 import { Rules, type RulesObservers } from './rules/rules.js';
 import { saveRuleset } from './rules/save.js';
+import { SetRegistry } from './rules/sets/registry.js';
 import { SharedStates } from './rules/shared.js';
 import { CtInfo, type Packet } from './wire/packet.js';
 import { Hook, Verdict } from './wire/verdict.js';
@@ -73,6 +74,8 @@ export class Engine {
   readonly reaper: Reaper;
   readonly nat: Nat;
   readonly reassembler: Reassembler;
+  /** The sets that rules of both families may name (`ipset`). */
+  readonly sets = new SetRegistry();
   readonly rules4: Rules;
   readonly rules6: Rules;
   /** Why packets were dropped, over all rooms. */
@@ -96,6 +99,7 @@ export class Engine {
       random: this.random,
       observers: options.observers ?? {},
       shared: new SharedStates(),
+      sets: this.sets,
       wallTimeMs: options.wallTimeMs,
     };
     this.rules4 = new Rules(4, environment);

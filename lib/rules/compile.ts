@@ -24,7 +24,7 @@ import type { RuleEnvironment, RulePlace } from './environment.js';
 import { InterfaceTest } from './interfaces.js';
 import { createMatch } from './matches/create.js';
 import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, RuleFlag, type TableProgram } from './program.js';
-import type { SharedStates } from './shared.js';
+import type { Release, SharedStates } from './shared.js';
 import { createTarget } from './targets/create.js';
 
 /** Table names by index. */
@@ -57,8 +57,8 @@ export interface RuleScope {
   readonly rule: RuleSpec;
   readonly place: RulePlace;
   readonly shared: SharedStates;
-  /** Names of shared states are added here as they are taken into use. */
-  readonly uses: string[];
+  /** How to let go of what is shared is added here as it is taken into use. */
+  readonly releases: Release[];
 }
 
 export interface CompiledRuleset {
@@ -66,21 +66,21 @@ export interface CompiledRuleset {
   readonly programs: readonly TableProgram[];
 }
 
-/** Whoever has the result releases the shared states that its programs use. */
+/** Whoever has the result lets go of what its programs share. */
 export function compileRuleset(
   ruleset: Ruleset,
   environment: RuleEnvironment,
   shared: SharedStates,
 ): CompiledRuleset {
   const { family } = ruleset;
-  const uses: string[] = [];
+  const releases: Release[] = [];
   try {
     const programs = ruleset.tables.map((table) =>
-      new TableCompiler(table, family, environment, shared, uses).compile(),
+      new TableCompiler(table, family, environment, shared, releases).compile(),
     );
     return { family, programs };
   } catch (error) {
-    shared.release(uses);
+    for (const release of releases) release();
     throw error;
   }
 }
@@ -102,7 +102,7 @@ class TableCompiler {
   readonly #family: Family;
   readonly #environment: RuleEnvironment;
   readonly #shared: SharedStates;
-  readonly #uses: string[];
+  readonly #releases: Release[];
   readonly #stride: number;
   readonly #words: Int32Array;
   readonly #packets: Float64Array;
@@ -120,13 +120,13 @@ class TableCompiler {
     family: Family,
     environment: RuleEnvironment,
     shared: SharedStates,
-    uses: string[],
+    releases: Release[],
   ) {
     this.#table = table;
     this.#family = family;
     this.#environment = environment;
     this.#shared = shared;
-    this.#uses = uses;
+    this.#releases = releases;
     this.#stride = family === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
     let rules = 0;
     for (const chain of table.chains) {
@@ -142,7 +142,7 @@ class TableCompiler {
     const starts = new Int32Array(5).fill(NO_CHAIN);
     const policies = new Int32Array(5).fill(NO_CHAIN);
     const depth = callDepth(this.#table);
-    const before = this.#uses.length;
+    const before = this.#releases.length;
     let rule = 0;
     for (const chain of this.#table.chains) {
       const first = rule;
@@ -167,7 +167,7 @@ class TableCompiler {
       packets: this.#packets,
       bytes: this.#bytes,
       places: this.#places,
-      uses: this.#uses.slice(before),
+      releases: this.#releases.slice(before),
       depth,
     };
   }
@@ -184,7 +184,7 @@ class TableCompiler {
       rule: spec,
       place,
       shared: this.#shared,
-      uses: this.#uses,
+      releases: this.#releases,
     };
     const words = this.#words;
     const at = index * this.#stride;

@@ -8,6 +8,7 @@ import type { Random } from '../random.js';
 import type { Packet } from '../wire/packet.js';
 import type { Verdict } from '../wire/verdict.js';
 import type { Family, TableName } from './ast.js';
+import type { SetRegistry } from './sets/registry.js';
 import type { SharedStates } from './shared.js';
 
 export interface RuleEnvironment {
@@ -18,6 +19,8 @@ export interface RuleEnvironment {
   readonly observers: RulesObservers;
   /** What rules have in common by name; the families' rules should have one. Default: one of their own. */
   readonly shared?: SharedStates;
+  /** The sets that rules name. Default: none. */
+  readonly sets?: SetRegistry;
   /** Wall-clock time, ms since 1970, of a packet's `nowMs`, for the time match. Default: the machine's clock. */
   readonly wallTimeMs?: ((nowMs: number) => number) | undefined;
 }

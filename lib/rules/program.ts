@@ -15,6 +15,7 @@ import type { TableSpec } from './ast.js';
 import type { Match, Target } from './context.js';
 import type { RulePlace } from './environment.js';
 import type { InterfaceTest } from './interfaces.js';
+import type { Release } from './shared.js';
 
 /** Words per rule. */
 export const RULE_WORDS_4 = 12;
@@ -75,8 +76,8 @@ export interface TableProgram {
   readonly bytes: Float64Array;
   /** [rules] where each stands. */
   readonly places: readonly RulePlace[];
-  /** Names of shared states that the rules use, one entry per use. */
-  readonly uses: readonly string[];
+  /** Lets go of what the rules share with others. */
+  readonly releases: readonly Release[];
   /** Most jumps that can be open at a time. */
   readonly depth: number;
 }

@@ -10,7 +10,7 @@ import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
 import { compileRuleset, needsTracking } from './compile.js';
-import type { RuleEnvironment, RulePlace } from './environment.js';
+import type { RuleEnvironment, RulePlace, RulesObservers } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { restoreRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
@@ -86,12 +86,18 @@ export class Rules {
   /** The same from iptables-save text; `file` is named in errors. */
   restore(text: string, file?: string): void {
     const { family } = this;
-    this.replace(restoreRuleset(text, file === undefined ? { family } : { family, file }));
+    const known = { sets: this.#environment.sets?.names ?? new Set<string>() };
+    this.replace(restoreRuleset(text, file === undefined ? { family, known } : { family, file, known }));
   }
 
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
   remove(table?: TableName): void {
     this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
+  }
+
+  /** Who listens to the rules: what was given when they were made. */
+  get observers(): RulesObservers {
+    return this.#environment.observers;
   }
 
   /** From now on packets take another way through the tables, one that tells of it (`explain/`); undefined: the usual one. */
@@ -106,7 +112,7 @@ export class Rules {
 
   #install(order: readonly TableProgram[]): void {
     for (const program of this.#order) {
-      if (!order.includes(program)) this.#shared.release(program.uses);
+      if (!order.includes(program)) for (const release of program.releases) release();
     }
     this.#order = order;
     this.#programs.fill(undefined);

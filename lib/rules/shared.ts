@@ -11,21 +11,21 @@ interface Shared {
   users: number;
 }
 
+/** Whoever uses something has the way to let it go. */
+export type Release = () => void;
+
 export class SharedStates {
   readonly #states = new Map<string, Shared>();
 
-  /** The state under a name, made if there is none. Every use is to be released once. */
-  use<S>(name: string, make: () => S): S {
+  /** The state under a name, made if there is none; how to release it is added to `releases`. */
+  use<S>(name: string, make: () => S, releases: Release[]): S {
     let shared = this.#states.get(name);
     if (shared === undefined) this.#states.set(name, (shared = { state: make(), users: 0 }));
-    shared.users++;
-    return shared.state as S;
-  }
-
-  release(names: readonly string[]): void {
-    for (const name of names) {
-      const shared = this.#states.get(name);
-      if (shared !== undefined && --shared.users === 0) this.#states.delete(name);
-    }
+    const used = shared;
+    used.users++;
+    releases.push(() => {
+      if (--used.users === 0) this.#states.delete(name);
+    });
+    return used.state as S;
   }
 }

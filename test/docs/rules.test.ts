@@ -37,6 +37,7 @@ function load({ example }: Row, family: 4 | 6): string {
   const [, table = 'filter', rest = ''] = /^(?:-t (\w+) )?(.*)$/.exec(example) ?? [];
   const rule = `${rest.startsWith('-A ') ? '' : '-A INPUT '}${rest}${rest.includes('-j ') ? '' : ' -j ACCEPT'}`;
   const engine = new Engine({ host: new StaticHost([]), maxConnections: 16 });
+  engine.sets.restore('create a hash:ip');
   engine.restore(family, `*${table}\n${rule}\nCOMMIT\n`);
   return engine.save(family);
 }

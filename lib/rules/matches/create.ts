@@ -37,6 +37,7 @@ import { PatternMatch, WordMatch } from './payload.js';
 import { ByteQuotaMatch, ChanceMatch, NthMatch, TokenBucketMatch } from './rate.js';
 import { RecentListMatch } from './recent.js';
 import { SpiMatch } from './security.js';
+import { SetMembershipMatch } from './set.js';
 import { DccpHeaderMatch, SctpHeaderMatch } from './streams.js';
 import { WallTimeMatch } from './time.js';
 import { IcmpTypeMatch, MssMatch, PortListMatch, TcpHeaderMatch, UdpHeaderMatch } from './transport.js';
@@ -127,9 +128,9 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
     case 'time':
       return new WallTimeMatch(spec, scope.environment.wallTimeMs ?? machineTime);
     case 'recent':
-      return new RecentListMatch(spec, scope.shared, scope.uses);
+      return new RecentListMatch(spec, scope.shared, scope.releases);
     case 'hashlimit':
-      return new HashlimitTableMatch(spec, scope.family, scope.shared, scope.uses);
+      return new HashlimitTableMatch(spec, scope.family, scope.shared, scope.releases);
     case 'socket':
       return new LocalSocketMatch(spec, host, tracker);
     case 'owner':
@@ -138,10 +139,12 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
       return new ReversePathMatch(spec, host);
     case 'helper':
       return new ExpectedByHelperMatch(spec);
+    case 'set':
+      return new SetMembershipMatch(spec, scope);
     default:
       throw new ConfigurationError('unsupported', 'this match is not supported', {
         ...scope.rule.place,
-        word: spec.kind,
+        word: (spec as MatchSpec).kind,
       });
   }
 }

@@ -10,7 +10,7 @@
 import type { Packet } from '../../wire/packet.js';
 import type { HashlimitMatch } from '../ast.js';
 import type { Match, RuleContext } from '../context.js';
-import type { SharedStates } from '../shared.js';
+import type { Release, SharedStates } from '../shared.js';
 
 const TICK_MS = 4;
 const TICKS_PER_SECOND = 250;
@@ -229,10 +229,9 @@ export class HashlimitTableMatch implements Match {
   readonly #destinationPort: boolean;
   readonly #key = new Int32Array(KEY_WORDS);
 
-  constructor(spec: HashlimitMatch, family: number, shared: SharedStates, uses: string[]) {
+  constructor(spec: HashlimitMatch, family: number, shared: SharedStates, releases: Release[]) {
     const name = `hashlimit/${family}/${spec.name}`;
-    this.#table = shared.use(name, () => new HashlimitTable(spec));
-    uses.push(name);
+    this.#table = shared.use(name, () => new HashlimitTable(spec), releases);
     this.#negated = spec.compare === 'above' ? 1 : 0;
     const settings = this.#table.spec;
     if (settings.keys.includes('srcip')) this.#mask.set(prefixWords(settings.sourcePrefix), 0);

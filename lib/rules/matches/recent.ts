@@ -8,7 +8,7 @@
 import type { Packet } from '../../wire/packet.js';
 import type { RecentMatch } from '../ast.js';
 import type { Match, RuleContext } from '../context.js';
-import type { SharedStates } from '../shared.js';
+import type { Release, SharedStates } from '../shared.js';
 
 /** Addresses per list (Linux's module parameter ip_list_tot). */
 const LIST_ENTRIES = 100;
@@ -154,11 +154,10 @@ export class RecentListMatch implements Match {
   readonly #negated: 0 | 1;
   readonly #address = new Int32Array(4);
 
-  constructor(spec: RecentMatch, shared: SharedStates, uses: string[]) {
+  constructor(spec: RecentMatch, shared: SharedStates, releases: Release[]) {
     const name = `recent/${spec.name}`;
     const stamps = spec.hitCount === 0 ? DEFAULT_STAMPS : 2 ** Math.ceil(Math.log2(spec.hitCount));
-    this.#list = shared.use(name, () => new RecentList(Int32Array.from(spec.mask), stamps));
-    uses.push(name);
+    this.#list = shared.use(name, () => new RecentList(Int32Array.from(spec.mask), stamps), releases);
     this.#list.reserve(stamps);
     this.#action = ACTIONS[spec.action];
     this.#at = spec.side === 'source' ? 0 : 4;

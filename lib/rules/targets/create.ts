@@ -18,6 +18,7 @@ import {
 } from './nat.js';
 import { QueueTarget, TeeTarget } from './queue.js';
 import { RejectTarget } from './reject.js';
+import { SetChangeTarget } from './set.js';
 import { MssTarget, StripOptionsTarget } from './tcp.js';
 
 /** Undefined for a target without effect here. Throws a ConfigurationError for one that cannot be had. */
@@ -69,6 +70,8 @@ export function createTarget(spec: TargetSpec, scope: RuleScope): Target | undef
       return new QueueTarget(spec, observers);
     case 'TEE':
       return new TeeTarget(spec, scope.family, observers);
+    case 'SET':
+      return new SetChangeTarget(spec, scope);
     case 'AUDIT':
       return undefined;
     default:
