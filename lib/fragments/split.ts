@@ -14,6 +14,8 @@ const OPTION_END = 0;
 const OPTION_NOOP = 1;
 const COPIED = 0x80;
 const IPV4_HEADER_BYTES = 20;
+const TCP = 6;
+const SCTP = 132;
 
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
@@ -64,6 +66,10 @@ export function splitIpv4(packet: Packet, mtu: number, emit: Emit): void {
 function boundaries(packet: Packet, total: number, room: number): Int32Array | undefined {
   const lengths = packet.fragmentLengths;
   if (lengths === undefined || lengths.length < 2) return undefined;
+  // A transport header that lay in several fragments was pulled together to be read: the old boundaries are gone.
+  const first = lengths[0] as number;
+  if (packet.version === 4 && first < 20 && packet.protocol === TCP) return undefined;
+  if (packet.version === 4 && first < 12 && packet.protocol === SCTP) return undefined;
   let sum = 0;
   for (const [i, length] of lengths.entries()) {
     if (length > room || ((length & 7) !== 0 && i < lengths.length - 1)) return undefined;
