@@ -54,8 +54,8 @@ export interface Host {
   reroute(packet: ReroutedPacket): void;
   /**
    * The way to the address in `words[at..at+3]`, for the rpfilter match: the interface that packets with `mark` to it
-   * leave by, 0 without a route, -1 for an address of the host itself. `inInterface` is where the packet with that
-   * source came in: of several ways that one is taken. Left out: a host with one way for everything.
+   * leave by, 0 without a route; for an address of the host itself its interface negated. `inInterface` is where the
+   * packet with that source came in. Left out: a host with one way for everything.
    */
   reversePath?(version: number, words: Int32Array, at: number, inInterface: number, mark: number): number;
   /**

@@ -1,7 +1,7 @@
 /**
  * The router as the engine sees it: its interfaces and routes answer what rules, NAT and conntrack ask.
  */
-import { AddressType, type Host, type ReroutedPacket } from '../host.js';
+import { AddressType, type Host, LocalSocket, type ReroutedPacket } from '../host.js';
 import type { Packet } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
 import { leadsOn } from './icmp-errors.js';
@@ -10,6 +10,11 @@ import { Passage } from './passage.js';
 import { reject } from './reject.js';
 import type { Routes } from './routes.js';
 import { isAny4, isAny6, isMulticast4, isMulticast6 } from './scope.js';
+
+const TCP = 6;
+const UDP = 17;
+/** The first ten bits of fe80::/10. */
+const LINK_LOCAL6 = 0x3fa;
 
 export class RouterHost implements Host {
   readonly #interfaces: Interfaces;
@@ -69,7 +74,32 @@ export class RouterHost implements Host {
     if (isAny6(words, at)) return AddressType.UNSPEC;
     if (isMulticast6(words, at)) return AddressType.MULTICAST;
     const type = this.#routes.find(6, words, at, limitInterface);
+    if (type === AddressType.UNICAST && this.#routes.isSubnetAnycast(words, at)) return AddressType.ANYCAST;
     return type === AddressType.UNSPEC ? AddressType.UNREACHABLE : (type as AddressType);
+  }
+
+  reversePath(version: number, words: Int32Array, at: number, inInterface: number): number {
+    // A link-local address is looked for on its link only.
+    const isLinkLocal = version === 6 && (words[at] as number) >>> 22 === LINK_LOCAL6;
+    const type = this.#routes.find(version, words, at, isLinkLocal ? inInterface : 0);
+    if (type === AddressType.LOCAL) return -this.#routes.device;
+    return type === AddressType.UNICAST ? this.#routes.interface : 0;
+  }
+
+  localSocket(
+    version: number,
+    protocol: number,
+    addresses: Int32Array,
+    _sourcePort: number,
+    destinationPort: number,
+  ): number {
+    for (const socket of this.core?.sockets ?? []) {
+      if (socket.version !== version || socket.port !== destinationPort) continue;
+      if (protocol !== (socket.protocol === 'tcp' ? TCP : UDP)) continue;
+      if (socket.address === undefined) return LocalSocket.FOUND | LocalSocket.WILDCARD;
+      if (socket.address.every((word, i) => word === addresses[4 + i])) return LocalSocket.FOUND;
+    }
+    return 0;
   }
 
   reroute(packet: ReroutedPacket): void {

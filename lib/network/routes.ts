@@ -145,6 +145,20 @@ export class Routes {
     return this.hasGateway === 1 ? (this.#rows[this.#row + GATEWAY] as number) : destination;
   }
 
+  /** Interface that the route found is about: for a local address the one that has it. 0 without a route. */
+  get device(): number {
+    return this.type === 0 ? 0 : (this.#rows[this.#row + INTERFACE] as number);
+  }
+
+  /** Whether the IPv6 address looked for is its link's subnet-router anycast address (RFC 4291 section 2.6.1). */
+  isSubnetAnycast(words: Int32Array, at: number): boolean {
+    const rows = this.#rows;
+    const row = this.#row;
+    if (this.type === 0 || this.hasGateway === 1 || (rows[row + PREFIX] as number) >= 127) return false;
+    for (let i = 0; i < 4; i++) if (rows[row + NETWORK + i] !== words[at + i]) return false;
+    return true;
+  }
+
   /** Preferred source of the route found (its `src`), into `words[at..at+3]`; 0 if it has none. */
   source(words: Int32Array, at: number): 0 | 1 {
     if (this.type === 0 || this.#rows[this.#row + HAS_SOURCE] === 0) return 0;

@@ -2,6 +2,7 @@
  * Conditions that ask the host: socket, owner, rpfilter; and helper, which asks the connection. Hot.
  */
 import type { EntryId } from '../../conntrack/entries.js';
+import type { Helper } from '../../conntrack/helpers/helper.js';
 import type { Tracker } from '../../conntrack/tracker.js';
 import { type Host, LocalSocket } from '../../host.js';
 import type { Packet } from '../../wire/packet.js';
@@ -98,7 +99,10 @@ export class ReversePathMatch implements Match {
     if (host.reversePath === undefined || isExempt(packet) === 1) return 1;
     const way = host.reversePath(packet.version, packet.addresses, 0, packet.inInterface, packet.mark);
     if (way === 0) return 0;
-    if (way < 0) return this.#acceptLocal ? 1 : 0;
+    if (way < 0) {
+      if (!this.#acceptLocal) return 0;
+      return packet.version === 6 || this.#loose || -way === packet.inInterface ? 1 : 0;
+    }
     return this.#loose || way === packet.inInterface ? 1 : 0;
   }
 }
@@ -119,15 +123,30 @@ function isExempt(packet: Packet): 0 | 1 {
   return addresses[4] === -1 || (addresses[4] as number) >>> 8 === 0xe00000 ? 1 : 0;
 }
 
-/** Connections that a helper expected; there are none yet. */
+/** Connections that a helper expected: by any, or by one whose name the given one begins with. */
 export class ExpectedByHelperMatch implements Match {
   readonly #negated: 0 | 1;
+  readonly #name: string;
+  readonly #tracker: Tracker;
 
-  constructor(spec: HelperMatch) {
+  constructor(spec: HelperMatch, tracker: Tracker) {
     this.#negated = spec.negated ? 1 : 0;
+    this.#name = spec.name;
+    this.#tracker = tracker;
   }
 
-  matches(): 0 | 1 {
-    return this.#negated;
+  matches(packet: Packet): 0 | 1 {
+    const helper = this.#helperOfMaster(packet);
+    if (helper === undefined) return this.#negated;
+    const fits = this.#name === '' || this.#name.startsWith(helper.name);
+    return fits ? ((1 - this.#negated) as 0 | 1) : this.#negated;
+  }
+
+  #helperOfMaster(packet: Packet): Helper | undefined {
+    if (packet.entry === NIL) return undefined;
+    const table = this.#tracker.table(packet.version);
+    const entry = packet.entry as EntryId;
+    if (table.entries.extension(entry) === 0) return undefined;
+    return table.extensions.of(entry)?.master?.helper;
   }
 }
