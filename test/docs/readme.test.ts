@@ -1,12 +1,16 @@
-/** What the README shows is what happens. Needs a build, as `npm test` makes one. */
+/** What the README shows is what happens. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PackageCopy, ROOT } from '../package-copy.js';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const copy = new PackageCopy('readme');
+
+beforeAll(() => copy.make(), 60_000);
+
+afterAll(() => copy.remove());
+
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const rulesPage = readFileSync(join(ROOT, 'docs/rules.md'), 'utf8');
 
@@ -20,12 +24,9 @@ function blockAfter(comment: string): string {
 describe('the example in the README', () => {
   /** Runs code as if pasted into a file of a project that has the package. */
   function run(code: string): string {
-    const folder = join(ROOT, '.build');
-    const file = join(folder, `readme-${process.pid}.mjs`);
-    mkdirSync(folder, { recursive: true });
+    const file = join(copy.folder, 'pasted.mjs');
     writeFileSync(file, code);
     const { stdout, stderr, status } = spawnSync(process.execPath, [file], { encoding: 'utf8' });
-    rmSync(file);
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
     return stdout;
   }
@@ -43,15 +44,13 @@ describe('the example in the README', () => {
 });
 
 test('`npm start` prints what the README shows of it', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'conntide-readme-'));
-  const command = join(ROOT, 'dist/cli/main.js');
-  const { stdout, status } = spawnSync(process.execPath, [command, 'replay'], {
-    cwd: folder,
-    encoding: 'utf8',
-  });
-  rmSync(folder, { recursive: true });
-  expect(status).toBe(0);
-  const printed = stdout.replaceAll(ROOT, '').split('\n');
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    [join(copy.folder, 'dist/cli/main.js'), 'replay'],
+    { cwd: copy.folder, encoding: 'utf8' },
+  );
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  const printed = stdout.replaceAll(`${copy.folder}/`, '').split('\n');
   let at = 0;
   for (const line of blockAfter('output: npm start').split('\n')) {
     if (line.trim() === '...') continue;
@@ -87,5 +86,20 @@ test('commands, options and files that the README names exist', () => {
   for (const [, name] of readme.matchAll(/npm run ([\w:-]+)/g)) expect(scripts).toHaveProperty(name!);
   for (const [, path] of readme.matchAll(/\]\(([\w./-]+)\)/g)) {
     expect(() => readFileSync(join(ROOT, path!)), path).not.toThrow();
+  }
+});
+
+test('the numbers are those of the last full run of the benchmarks', () => {
+  const { node, results } = JSON.parse(readFileSync(join(ROOT, 'bench/results/latest.json'), 'utf8')) as {
+    node: string;
+    results: { operation: string; medianNs: number }[];
+  };
+  const section = readme.split('<!-- numbers -->')[1]?.split('\n## ')[0] ?? '';
+  expect(section).toContain(`Node ${node}.`);
+  const rows = section.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| -'));
+  for (const { operation, medianNs } of results) {
+    const row = rows.find((line) => line.toLowerCase().includes(`| ${operation.toLowerCase()} `));
+    const figure = medianNs < 20 ? medianNs.toFixed(1) : Math.round(medianNs).toLocaleString('en');
+    expect(row, operation).toContain(`| ${figure} (`);
   }
 });

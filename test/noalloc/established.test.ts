@@ -1,40 +1,18 @@
 /** The established path allocates nothing: measured in child processes on plain JavaScript, as users run it. */
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PackageCopy } from '../package-copy.js';
 
 const run = promisify(execFile);
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** Inside the project, so that packages are found. */
-const BUILD = join(ROOT, '.build', `noalloc-${process.pid}`);
-
-/** Strips the types of what the child needs; no type check, that is `npm run types`. */
-async function transpile(folder: string): Promise<void> {
-  for (const name of await readdir(join(ROOT, folder), { recursive: true })) {
-    if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue;
-    const text = await readFile(join(ROOT, folder, name), 'utf8');
-    const { outputText } = ts.transpileModule(text, {
-      compilerOptions: {
-        target: ts.ScriptTarget.ES2022,
-        module: ts.ModuleKind.ES2022,
-        verbatimModuleSyntax: true,
-      },
-    });
-    const file = join(BUILD, folder, name.replace(/\.ts$/, '.js'));
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, outputText);
-  }
-}
+const copy = new PackageCopy('noalloc');
 
 beforeAll(async () => {
-  for (const folder of ['lib', 'bench', 'test/noalloc']) await transpile(folder);
+  for (const folder of ['lib', 'bench', 'test/noalloc']) await copy.transpile(folder, folder);
 }, 60_000);
 
-afterAll(() => rm(BUILD, { recursive: true, force: true }));
+afterAll(() => copy.remove());
 
 async function measure(
   ...words: string[]
@@ -43,7 +21,7 @@ async function measure(
     '--expose-gc',
     '--max-semi-space-size=64',
     '--min-semi-space-size=64',
-    join(BUILD, 'test/noalloc/child.js'),
+    join(copy.folder, 'test/noalloc/child.js'),
     ...words,
   ]);
   return JSON.parse(stdout);
