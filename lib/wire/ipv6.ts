@@ -22,7 +22,8 @@ const DESTINATION = 60;
 /**
  * Validates version and payload length (RFC 8200 section 3), fills the view and walks the extension headers to the
  * transport header. A chain that runs out of bytes or ends in "no next header" is not an error of the IP packet:
- * the view is filled with `brokenChain` = 1 and `protocol` as far as the walk came. Jumbograms are refused.
+ * the view is filled with `brokenChain` = 1 and `protocol` as far as the walk came. As in Linux a last header may claim
+ * to be longer than the packet: `transport` is then behind `end`. Jumbograms are refused.
  */
 export function parseIpv6(packet: Packet): DropReason {
   const bytes = packet.bytes;
@@ -58,7 +59,7 @@ export function walkExtensionHeaders(packet: Packet, at: number, next: number): 
     ) {
       break;
     }
-    if (at + 8 > end) {
+    if (at + (next === FRAGMENT ? 8 : 2) > end) {
       packet.brokenChain = 1;
       break;
     }
@@ -81,12 +82,7 @@ export function walkExtensionHeaders(packet: Packet, at: number, next: number): 
     }
     next = bytes[at] as number;
     at += headerBytes;
-    if (at > end) {
-      at = end;
-      packet.brokenChain = 1;
-      break;
-    }
   }
-  packet.transport = at;
+  packet.transport = packet.brokenChain === 1 && at > end ? end : at;
   packet.protocol = next;
 }
