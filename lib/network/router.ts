@@ -89,8 +89,9 @@ export class Router implements RouterCore {
   /** Gets each packet that leaves: interface, bytes (borrowed), and whether it is one of the router's own. */
   onTransmit: (interfaceIndex: number, bytes: Uint8Array, origin: Origin) => void = () => {};
   nowMs = 0;
+  icmpUnderWay = 0;
   /** Fragments for the router itself that conntrack left alone. */
-  readonly #fragments = new Reassembler();
+  readonly #fragments = new Reassembler('host');
   readonly #emit: (bytes: Uint8Array) => void;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
@@ -172,6 +173,7 @@ export class Router implements RouterCore {
       return 0;
     }
     packet.outInterface = out;
+    packet.fromSocket = 1;
     passage.routeType = type;
     const sent = this.#output(passage);
     this.engine.release(packet);
@@ -341,7 +343,10 @@ export class Router implements RouterCore {
         packet.entry = about.entry;
         packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
       }
+      const before = this.icmpUnderWay;
+      if (packet.protocol === ICMP || packet.protocol === ICMPV6) this.icmpUnderWay |= packet.version;
       if (packet.outInterface > 0 && !this.#isStranded(packet)) this.#output(passage);
+      this.icmpUnderWay = before;
       this.engine.release(packet);
     }
     this.passages.give();

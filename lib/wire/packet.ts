@@ -88,6 +88,8 @@ export class Packet {
 
   /** Firewall mark, int32 bits. */
   mark = 0;
+  /** 1 if a local program sent it through a socket, which counts as the superuser's (the owner match). */
+  fromSocket = 0;
   /** Scheduling class that CLASSIFY sets; carried, without effect here. */
   priority = 0;
   /** 1 once the TRACE target was met. */
@@ -156,6 +158,7 @@ export class Packet {
     this.packetType = PacketType.HOST;
     this.hasMac = 0;
     this.mark = 0;
+    this.fromSocket = 0;
     this.priority = 0;
     this.traced = 0;
     this.entry = NIL;

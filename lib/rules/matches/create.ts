@@ -21,7 +21,7 @@ import {
   HeaderSetMatch,
   RoutingHeaderMatch,
 } from './headers6.js';
-import { ExpectedByHelperMatch, LocalSocketMatch, OwnerlessMatch, ReversePathMatch } from './local.js';
+import { ExpectedByHelperMatch, LocalSocketMatch, OwnerTest, ReversePathMatch } from './local.js';
 import {
   AddressRangeMatch,
   AddressTypeMatch,
@@ -134,11 +134,11 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
     case 'socket':
       return new LocalSocketMatch(spec, host, tracker);
     case 'owner':
-      return new OwnerlessMatch(spec);
+      return new OwnerTest(spec);
     case 'rpfilter':
       return new ReversePathMatch(spec, host);
     case 'helper':
-      return new ExpectedByHelperMatch(spec);
+      return new ExpectedByHelperMatch(spec, tracker);
     case 'set':
       return new SetMembershipMatch(spec, scope);
     default:

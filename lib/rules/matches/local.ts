@@ -6,7 +6,7 @@ import type { Helper } from '../../conntrack/helpers/helper.js';
 import type { Tracker } from '../../conntrack/tracker.js';
 import { type Host, LocalSocket } from '../../host.js';
 import type { Packet } from '../../wire/packet.js';
-import type { HelperMatch, OwnerMatch, RpfilterMatch, SocketMatch } from '../ast.js';
+import type { HelperMatch, OwnerMatch, RangeCondition, RpfilterMatch, SocketMatch } from '../ast.js';
 import type { Match, RuleContext } from '../context.js';
 
 const NIL = -1;
@@ -61,17 +61,34 @@ export class LocalSocketMatch implements Match {
   }
 }
 
-/** Packets have no sockets with owners here: what Linux says of a packet without a socket. */
-export class OwnerlessMatch implements Match {
-  readonly #answer: 0 | 1;
+const FORWARDED = 0;
+const KERNEL = 1;
+const PROGRAM = 2;
 
-  constructor(spec: OwnerMatch) {
-    const asked = [spec.uid?.negated, spec.gid?.negated, spec.socketExists && spec.socketExists === 'no'];
-    this.#answer = asked.every((negated) => negated !== false) ? 1 : 0;
+/**
+ * Who sent the packet: nobody here, if it came in; the host itself, whose sockets belong to no user; or a program, which
+ * counts as the superuser's. What is asked is the same for all packets of a kind, so it is answered once.
+ */
+export class OwnerTest implements Match {
+  /** [3] by kind. */
+  readonly #answers: readonly (0 | 1)[];
+
+  constructor({ uid, gid, socketExists }: OwnerMatch) {
+    const negations = [uid?.negated, gid?.negated, socketExists && socketExists === 'no'];
+    const ofUser = [uid?.negated, gid?.negated];
+    const isSuperuser = (range: RangeCondition | undefined): boolean =>
+      range === undefined || (range.low === 0) !== range.negated;
+    const exists = socketExists !== 'no';
+    this.#answers = [
+      negations.includes(false) ? 0 : 1,
+      exists && !ofUser.includes(false) ? 1 : 0,
+      exists && isSuperuser(uid) && isSuperuser(gid) ? 1 : 0,
+    ];
   }
 
-  matches(): 0 | 1 {
-    return this.#answer;
+  matches(packet: Packet): 0 | 1 {
+    const kind = packet.inInterface !== 0 ? FORWARDED : packet.fromSocket === 1 ? PROGRAM : KERNEL;
+    return this.#answers[kind] as 0 | 1;
   }
 }
 
