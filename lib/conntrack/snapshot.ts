@@ -3,7 +3,7 @@
  *
  *   file:    | magic 'CTTS' | version | flags | tables | XXH32 | XXH64 low, high | table ... |
  *   table:   | 4 or 6 | records | record ... |
- *   record:  | status remaining mark zone masquerade policy age | protocol words (5)
+ *   record:  | status remaining mark zone masquerade age | protocol words (5)
  *            | original: key, td_end td_maxend td_maxwin td_maxack, flags << 8 | scale, packets low high, bytes low high
  *            | reply: the same |
  *
@@ -13,7 +13,8 @@
  *
  * The XXH32 (over all words behind the checksums and the flags) is always there and always verified; the XXH64 is
  * there (flag 1) if WASM could run where it was taken, and verified if it can where it is restored.
- * Not saved: entries not confirmed or expired, extensions (labels, helpers, expectations), sequence offsets.
+ * Not saved: entries not confirmed or expired; what is an index into something outside (extensions, sequence offsets,
+ * timeout policies of the CT target). Interfaces are meant by their index: restore into a network of the same order.
  */
 import { ConfigurationError } from '../errors.js';
 import { hashWords } from '../memory/hash.js';
@@ -28,7 +29,7 @@ const MAGIC = 0x53545443;
 const VERSION = 1;
 const FLAG_XXH64 = 1;
 const HEADER_WORDS = 7;
-const SHARED_WORDS = 12;
+const SHARED_WORDS = 11;
 const LINE_WORDS = 9;
 /** Words of a key that an IPv4 record keeps: source, destination, ports, kind. */
 const KEY4 = [0, 4, 8, 9] as const;
@@ -140,7 +141,6 @@ function writeRecord(words: number[], entries: Entries, entry: EntryId, now: num
     entries.mark(entry),
     entries.zone(entry) | (entries.zoneDirection(entry) << 16),
     entries.masqueradeInterface(entry),
-    entries.policy(entry),
     (now - entries.born(entry)) | 0,
   );
   for (let i = 0; i < 5; i++) words.push(entries.protocolWord(entry, i));
@@ -184,9 +184,8 @@ function readRecord(words: Int32Array, at: number, table: ConntrackTable, now: n
   entries.setMark(entry, word(2));
   entries.setZone(entry, word(3) & 0xffff, (word(3) >>> 16) & 3);
   entries.setMasqueradeInterface(entry, word(4));
-  entries.setPolicy(entry, word(5));
-  entries.setBorn(entry, (now - word(6)) | 0);
-  for (let i = 0; i < 5; i++) entries.setProtocolWord(entry, i, word(7 + i));
+  entries.setBorn(entry, (now - word(5)) | 0);
+  for (let i = 0; i < 5; i++) entries.setProtocolWord(entry, i, word(6 + i));
   for (const direction of DIRECTIONS) {
     table.setKey(entry, direction, keys[direction] as Int32Array);
     const line = SHARED_WORDS + direction * lineWords + indices.length;
