@@ -68,11 +68,10 @@ export class Datagram {
     if (moreFragments === 0) {
       if (to < this.endBytes || (this.#hasLast && to !== this.endBytes)) return Insertion.CORRUPT;
     } else if (to > this.endBytes && this.#hasLast) return Insertion.CORRUPT;
-    if (part.length === 0) return Insertion.CORRUPT;
-    const placed = this.#place(part, from, to);
-    if (placed === Insertion.OVERLAP) return placed;
     if (moreFragments === 0) this.#hasLast = true;
     this.endBytes = Math.max(this.endBytes, to);
+    if (part.length === 0) return Insertion.CORRUPT;
+    const placed = this.#place(part, from, to);
     if (placed === Insertion.TAKEN) this.#bytes += part.length;
     return placed;
   }

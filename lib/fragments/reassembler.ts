@@ -27,7 +27,7 @@ const IPV4_DF = 0x4000;
 const IPV6_HEADER_BYTES = 40;
 const FRAGMENT_HEADER_BYTES = 8;
 const MAX_BYTES = 65535;
-/** What a kept fragment costs beside its bytes. */
+/** What a datagram, and each fragment that is kept, cost beside their bytes. */
 const OVERHEAD_BYTES = 256;
 /** Sources whose fragments are numbered for `maxDistance`. */
 const SOURCES = 4096;
@@ -59,9 +59,18 @@ export class Reassembler {
   onExpire: ((expired: ExpiredDatagram) => void) | undefined = undefined;
   /** Bytes that waiting fragments take, both families. */
   heldBytes = 0;
+  readonly #place: 'conntrack' | 'host';
   readonly #held = [0, 0];
   readonly #datagrams = new Map<string, Datagram>();
   readonly #sources = new Map<number, number>();
+
+  /**
+   * Where it stands: before conntrack, or in a host's own stack. Before conntrack an IPv6 fragment that contradicts the
+   * length is dropped alone, everywhere else its datagram goes with it (as on Linux).
+   */
+  constructor(place: 'conntrack' | 'host' = 'conntrack') {
+    this.#place = place;
+  }
 
   /** Datagrams that wait. */
   get count(): number {
@@ -110,7 +119,7 @@ export class Reassembler {
     if (packet.moreFragments === 1) to &= ~7;
     const header = packet.transport - start;
     const hasDf = (packet.u16(start + 6) & IPV4_DF) !== 0;
-    const insertion = this.#insert(key, datagram, packet, from, to, packet.u8(start + 1));
+    const insertion = this.#insert(datagram, packet, from, to, packet.u8(start + 1));
     if (insertion === Insertion.REPEAT) return refuse(packet, DropReason.FRAGMENT_BAD);
     if (insertion !== Insertion.TAKEN) return this.#discard(key, datagram, packet, insertion);
     const size = header + to - from;
@@ -141,9 +150,12 @@ export class Reassembler {
       return Verdict.ACCEPT;
     }
     const trafficClass = packet.u16(start) >>> 4;
-    const insertion = this.#insert(key, datagram, packet, from, to, trafficClass);
+    const insertion = this.#insert(datagram, packet, from, to, trafficClass);
     // As if it had been taken: the sender of a repeat hears of no error.
     if (insertion === Insertion.REPEAT) return Verdict.STOLEN;
+    if (insertion === Insertion.CORRUPT && this.#place === 'conntrack') {
+      return refuse(packet, DropReason.FRAGMENT_BAD);
+    }
     if (insertion !== Insertion.TAKEN) return this.#discard(key, datagram, packet, insertion);
     datagram.maxBytes = Math.max(datagram.maxBytes, packet.end - start);
     if (from === 0) {
@@ -162,26 +174,18 @@ export class Reassembler {
     if (datagram === undefined) {
       if (limits.highBytes === 0) return undefined;
       datagram = new Datagram(packet.version, nowMs + limits.timeoutMs);
+      datagram.heldBytes = OVERHEAD_BYTES;
+      this.#hold(packet.version, OVERHEAD_BYTES);
       this.#datagrams.set(key, datagram);
     }
     return datagram;
   }
 
-  #insert(
-    key: string,
-    datagram: Datagram,
-    packet: Packet,
-    from: number,
-    to: number,
-    trafficClass: number,
-  ): Insertion {
+  #insert(datagram: Datagram, packet: Packet, from: number, to: number, trafficClass: number): Insertion {
     const at = packet.version === 4 ? packet.transport : packet.fragmentHeader + FRAGMENT_HEADER_BYTES;
     const bytes = packet.bytes.slice(at, at + Math.max(0, to - from));
     const insertion = datagram.insert(bytes, from, packet.moreFragments);
-    if (insertion !== Insertion.TAKEN) {
-      if (datagram.isEmpty) this.#forget(key, datagram);
-      return insertion;
-    }
+    if (insertion !== Insertion.TAKEN) return insertion;
     datagram.inInterface = packet.inInterface;
     datagram.ecn |= 1 << (trafficClass & 3);
     const cost = bytes.length + OVERHEAD_BYTES;
@@ -220,8 +224,9 @@ export class Reassembler {
 
   /** The id was used again: what is there belongs to another datagram. */
   #restart(datagram: Datagram): void {
-    this.#hold(datagram.version, -datagram.heldBytes);
+    this.#hold(datagram.version, OVERHEAD_BYTES - datagram.heldBytes);
     datagram.restart();
+    datagram.heldBytes = OVERHEAD_BYTES;
   }
 }
 

@@ -15,7 +15,9 @@ const OPTION_NOOP = 1;
 const COPIED = 0x80;
 const IPV4_HEADER_BYTES = 20;
 const TCP = 6;
+const TCP_HEADER_BYTES = 20;
 const SCTP = 132;
+const SCTP_HEADER_BYTES = 12;
 
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
@@ -68,8 +70,8 @@ function boundaries(packet: Packet, total: number, room: number): Int32Array | u
   if (lengths === undefined || lengths.length < 2) return undefined;
   // A transport header that lay in several fragments was pulled together to be read: the old boundaries are gone.
   const first = lengths[0] as number;
-  if (packet.version === 4 && first < 20 && packet.protocol === TCP) return undefined;
-  if (packet.version === 4 && first < 12 && packet.protocol === SCTP) return undefined;
+  if (first < TCP_HEADER_BYTES && packet.protocol === TCP) return undefined;
+  if (first < SCTP_HEADER_BYTES && packet.protocol === SCTP) return undefined;
   let sum = 0;
   for (const [i, length] of lengths.entries()) {
     if (length > room || ((length & 7) !== 0 && i < lengths.length - 1)) return undefined;
