@@ -31,6 +31,11 @@ export interface RouterCore extends OptionsHost {
   readonly sockets: readonly Socket[];
   /** Time of the packet under way, ms. */
   nowMs: number;
+  /**
+   * IP versions in which an ICMP packet of our own is on its way out, an `icmpBit` each: rules that refuse it get no
+   * error across, as Linux has one ICMP socket a processor and does not wait for it.
+   */
+  icmpUnderWay: number;
   /** An id for an IPv4 packet of our own that may be fragmented. */
   nextId(): number;
   /**

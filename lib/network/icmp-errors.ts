@@ -81,6 +81,11 @@ export function mayAnswer4(passage: Passage): boolean {
   return type <= MAX_TYPE && (QUERIES & (1 << type)) !== 0;
 }
 
+/** The bit of an IP version in `RouterCore.icmpUnderWay`. */
+export function icmpBit(version: number): number {
+  return version === 4 ? 1 : 2;
+}
+
 /**
  * Sends an ICMP error about a packet. `rest` is the word behind the checksum (MTU, pointer), int32.
  */
@@ -91,7 +96,7 @@ export function sendError4(
   code: number,
   rest: number,
 ): void {
-  if (!mayAnswer4(passage)) return;
+  if ((core.icmpUnderWay & icmpBit(4)) !== 0 || !mayAnswer4(passage)) return;
   const packet = passage.packet;
   const destination = packet.addresses[0]!;
   let source = 0;
@@ -151,6 +156,7 @@ export function sendError6(
 ): void {
   const packet = passage.packet;
   const addresses = packet.addresses;
+  if ((core.icmpUnderWay & icmpBit(6)) !== 0) return;
   const toGroup = isMulticast6(addresses, 4);
   if (toGroup && !mayAnswerGroup(passage, type, code, rest)) return;
   if (isAny6(addresses, 0) || isMulticast6(addresses, 0) || isIneligible(passage)) return;

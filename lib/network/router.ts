@@ -23,7 +23,7 @@ import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import type { RouterCore, Socket } from './core.js';
-import { Icmp, Icmp6, leadsOn, sendError4, sendError6 } from './icmp-errors.js';
+import { Icmp, Icmp6, icmpBit, leadsOn, sendError4, sendError6 } from './icmp-errors.js';
 import { type InterfaceOptions, Interfaces } from './interfaces.js';
 import { AnswerLimits } from './limits.js';
 import { deliver4 } from './local4.js';
@@ -44,6 +44,8 @@ const POSTROUTING = Hook.POSTROUTING;
 const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const NIL = -1;
+const ICMP = 1;
+const ICMPV6 = 58;
 
 /** Error numbers of Linux that `sendLocal` returns. */
 const EPERM = 1;
@@ -276,7 +278,10 @@ export class Router implements RouterCore {
     const out = packet.outInterface;
     if (out === this.interfaces.loopback) {
       packet.inInterface = out;
+      const before = this.icmpUnderWay;
+      this.icmpUnderWay = 0;
       this.#loop(passage);
+      this.icmpUnderWay = before;
       return 1;
     }
     this.#emitInterface = out;
@@ -344,7 +349,8 @@ export class Router implements RouterCore {
         packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
       }
       const before = this.icmpUnderWay;
-      if (packet.protocol === ICMP || packet.protocol === ICMPV6) this.icmpUnderWay |= packet.version;
+      if (packet.protocol === ICMP || packet.protocol === ICMPV6)
+        this.icmpUnderWay |= icmpBit(packet.version);
       if (packet.outInterface > 0 && !this.#isStranded(packet)) this.#output(passage);
       this.icmpUnderWay = before;
       this.engine.release(packet);
