@@ -70,3 +70,31 @@ describe('an IPv6 fragment to the router that nothing can be made of', () => {
     ]);
   });
 });
+
+it("an ICMP packet of the router's own that OUTPUT rejects is dropped without an error about it", () => {
+  const { router, sent } = makeRouter();
+  router.engine.restore(4, '*filter\n-A OUTPUT -p icmp -j REJECT\nCOMMIT\n', 'rules');
+  router.receive(1, parsePacket('icmp 10.0.0.2 > 10.0.0.1 echo-request id 7 seq 1'), 0);
+  expect(sent).toEqual([]);
+  const [rule] = router.engine.rules4
+    .toRuleset()
+    .tables[0]!.chains.find(({ name }) => name === 'OUTPUT')!.rules;
+  expect(rule?.counters?.packets).toBe(1);
+});
+
+describe('a connection that REJECT resets', () => {
+  const RULES = `*filter
+-A INPUT -p tcp -j REJECT --reject-with tcp-reset
+-A OUTPUT -p tcp -j REJECT --reject-with icmp-host-unreachable
+COMMIT
+`;
+
+  it('is closed only if it was confirmed before: the error about a refused reset confirms it as it is', () => {
+    const { router } = makeRouter();
+    router.engine.restore(4, RULES, 'rules');
+    router.receive(1, parsePacket('tcp 10.0.0.2:4000 > 10.0.0.1:80 SYN seq 1'), 0);
+    const { entries } = router.engine.tracker.table(4);
+    const SYN_SENT = 1;
+    expect(entries.state(entries.entryOfSlot(0))).toBe(SYN_SENT);
+  });
+});

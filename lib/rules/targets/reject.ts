@@ -25,6 +25,7 @@ const BROADCAST = AddressType.BROADCAST;
 const MULTICAST = AddressType.MULTICAST;
 const STATE_CHANGED = Change.STATE;
 const NIL = -1;
+const STATUS_CONFIRMED = 8;
 const STATUS_FIXED_TIMEOUT = 1024;
 
 const ICMP = 1;
@@ -117,13 +118,13 @@ export class RejectTarget implements Target {
     return type === BROADCAST || type === MULTICAST ? 0 : 1;
   }
 
-  /** The connection that is reset goes to CLOSE, and has CLOSE's timeout from now on. */
+  /** The connection that is reset, if confirmed, goes to CLOSE and has CLOSE's timeout from now on. */
   #close(packet: Packet): void {
     if (packet.entry === NIL) return;
     const table = this.#tracker.table(packet.version);
     const entries = table.entries;
     const entry = packet.entry as EntryId;
-    if (entries.protocol(entry) !== TCP) return;
+    if (entries.protocol(entry) !== TCP || (entries.status(entry) & STATUS_CONFIRMED) === 0) return;
     const before = entries.state(entry);
     entries.setState(entry, TCP_CLOSE);
     if (before === TCP_CLOSE || (entries.status(entry) & STATUS_FIXED_TIMEOUT) !== 0) return;
