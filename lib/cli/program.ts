@@ -4,7 +4,9 @@
 import { Command, CommanderError } from 'commander';
 import { ConfigurationError } from '../errors.js';
 import { type Console, ExitStatus } from './console.js';
+import { explainCommand } from './explain.js';
 import { replayCommand } from './replay.js';
+import { rulesCommand } from './rules.js';
 import { scenarioCommand } from './scenario.js';
 import { VERSION } from './version.js';
 
@@ -17,8 +19,13 @@ export async function runProgram(words: readonly string[], out: Console): Promis
   const program = new Command('conntide')
     .description('Connection tracking, NAT and iptables for userspace networks.')
     .version(VERSION);
-  const commands = [replayCommand(out, finish), scenarioCommand(out, finish)];
-  for (const command of [program, ...commands]) {
+  const commands = [
+    replayCommand(out, finish),
+    scenarioCommand(out, finish),
+    explainCommand(out, finish),
+    rulesCommand(out, finish),
+  ];
+  for (const command of [program, ...commands.flatMap(withSubcommands)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => out.line(text.replace(/\n$/, '')),
       writeErr: (text) => out.error(text.replace(/\n$/, '').replace(/^error: /, 'conntide: ')),
@@ -35,4 +42,8 @@ export async function runProgram(words: readonly string[], out: Console): Promis
     return ExitStatus.BAD_INPUT;
   }
   return status;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }

@@ -24,6 +24,7 @@ interface Options {
   readonly out?: string;
   readonly rules?: string;
   readonly rules6?: string;
+  readonly sets?: string;
   readonly iface?: readonly InterfaceOptions[];
   readonly route?: readonly string[];
   readonly linger?: number;
@@ -33,7 +34,7 @@ interface Options {
 
 /** The bundled example, in the package's folder. */
 const EXAMPLE = fileURLToPath(new URL('../../examples/replay/', import.meta.url));
-const EXAMPLE_INTERFACES = 'lan=10.0.0.1/24,fd00:a::1/64,wan=203.0.113.1/24,2001:db8:1::1/64';
+export const EXAMPLE_INTERFACES = 'lan=10.0.0.1/24,fd00:a::1/64,wan=203.0.113.1/24,2001:db8:1::1/64';
 const EXAMPLE_OUTPUT = 'out/gateway.translated.pcapng';
 /** Interface of packets that were dropped, in the written file. */
 const DROPPED = 'dropped';
@@ -51,6 +52,7 @@ export function replayCommand(out: Console, finish: (status: ExitStatus) => void
     .option('--dropped', 'write dropped packets too, on an interface of that name')
     .option('--rules <file>', 'IPv4 rules, iptables-save text')
     .option('--rules6 <file>', 'IPv6 rules, iptables-save text')
+    .option('--sets <file>', 'the sets that rules name, ipset save text')
     .option(
       '--iface <name=address,...>',
       'interfaces with their addresses, first the inner one',
@@ -106,7 +108,7 @@ function replay(options: Options, out: Console): ExitStatus {
     });
   }
   const capture = readCapture(readBytes(input), { file: input });
-  const run = makeReplay(interfaces, options.route, rules, rules6);
+  const run = makeReplay(interfaces, { ...options, rules, rules6, startMs: capture.packets[0]?.timeMs });
   const writer =
     output === undefined ? undefined : new OutputFile(output, interfaces, options.dropped === true);
   const progress = new Progress(out, capture.packets.length, options.json === true);
@@ -129,23 +131,33 @@ function replay(options: Options, out: Console): ExitStatus {
   return ExitStatus.GOOD;
 }
 
-function makeReplay(
-  interfaces: readonly InterfaceOptions[],
-  routes: readonly string[] | undefined,
-  rules: string | undefined,
-  rules6: string | undefined,
-): Replay {
+/** What a router is made of, besides its interfaces: files, and routes in the words of `ip route add`. */
+export interface ReplayFiles {
+  readonly route?: readonly string[] | undefined;
+  readonly rules?: string | undefined;
+  readonly rules6?: string | undefined;
+  readonly sets?: string | undefined;
+  /** Time of the first packet, ms since 1970: from then on the timeouts of sets count. */
+  readonly startMs?: number | undefined;
+}
+
+/** A router with the files' rules that captures can be replayed through; it forwards. */
+export function makeReplay(interfaces: readonly InterfaceOptions[], files: ReplayFiles): Replay {
+  const { route, rules, rules6, sets, startMs = 0 } = files;
   const uplink = (interfaces.at(-1) as InterfaceOptions).name;
   const run = new Replay({
     interfaces,
-    routes: routes ?? [`default dev ${uplink}`, `-6 default dev ${uplink}`],
+    routes: route ?? [`default dev ${uplink}`, `-6 default dev ${uplink}`],
     // Without any rules there would be nothing to see.
     tracking: rules === undefined && rules6 === undefined ? 'always' : 'auto',
+    wallTimeMs: (nowMs) => nowMs,
   });
   run.router.sysctl('net.ipv4.ip_forward', '1');
   run.router.sysctl('net.ipv6.conf.all.forwarding', '1');
-  if (rules !== undefined) run.router.engine.restore(4, readText(rules), rules);
-  if (rules6 !== undefined) run.router.engine.restore(6, readText(rules6), rules6);
+  const { engine } = run.router;
+  if (sets !== undefined) engine.sets.restore(readText(sets), startMs, sets);
+  if (rules !== undefined) engine.restore(4, readText(rules), rules);
+  if (rules6 !== undefined) engine.restore(6, readText(rules6), rules6);
   return run;
 }
 
