@@ -46,6 +46,8 @@ export const DropReason = {
   NO_LOCAL_LISTENER: 32,
   NOT_FOR_US: 33,
   SCOPE: 34,
+  // helpers
+  HELPER: 35,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

@@ -56,6 +56,8 @@ export interface Connection {
   readonly zone: number;
   /** Directions that the zone is meant for. */
   readonly zoneDirection: 'both' | 'original' | 'reply';
+  /** Helper that reads it. */
+  readonly helper?: string;
   readonly originalCounts: Counts;
   readonly replyCounts: Counts;
 }
@@ -71,6 +73,7 @@ export function readConnection(table: ConntrackTable, entry: EntryId, now: numbe
   const protocol = entries.protocol(entry);
   const status = entries.status(entry);
   const state = stateName(protocol, entries.state(entry));
+  const helper = table.extensions.of(entry)?.helper;
   return {
     id: entries.generation(entry) >>> 0,
     family: table.version as 4 | 6,
@@ -87,6 +90,7 @@ export function readConnection(table: ConntrackTable, entry: EntryId, now: numbe
     mark: entries.mark(entry) >>> 0,
     zone: entries.zone(entry),
     zoneDirection: ZONE_DIRECTIONS[entries.zoneDirection(entry)] as 'both' | 'original' | 'reply',
+    ...(helper === undefined ? {} : { helper: helper.name }),
     originalCounts: readCounts(table, entry, Direction.ORIGINAL),
     replyCounts: readCounts(table, entry, Direction.REPLY),
   };

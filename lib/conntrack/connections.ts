@@ -7,6 +7,8 @@ import { EventEmitter } from 'eventemitter3';
 import { type Connection, readConnection, type Tuple } from './connection.js';
 import { Change } from './context.js';
 import { type EntryId, Status } from './entries.js';
+import type { ExpectationEnd } from './expectations.js';
+import { type ExpectedConnection, readExpectation } from './expected-connection.js';
 import { type ConntrackTable, DestroyReason } from './table.js';
 import type { Tracker } from './tracker.js';
 
@@ -38,6 +40,10 @@ export interface ConnectionEvents {
   assured: (connection: Connection) => void;
   /** It left the table. */
   destroy: (connection: Connection, reason: EndReason) => void;
+  /** A helper expects a connection. */
+  expect: (expected: ExpectedConnection) => void;
+  /** It came, or is expected no more. */
+  expectEnd: (expected: ExpectedConnection, end: ExpectationEnd) => void;
 }
 
 /** What to list or delete: every field given must fit. Addresses as text, ports as numbers. */
@@ -66,6 +72,15 @@ export class Connections {
     tracker.context.onChange = (table, entry, change) => {
       this.#tell('update', table, entry);
       if ((change & Change.ASSURED) !== 0) this.#tell('assured', table, entry);
+    };
+    const { expectations } = tracker;
+    expectations.onAnnounced = (expectation) => {
+      if (this.events.listenerCount('expect') === 0) return;
+      this.events.emit('expect', readExpectation(expectation, tracker.context.now));
+    };
+    expectations.onEnded = (expectation, end) => {
+      if (this.events.listenerCount('expectEnd') === 0) return;
+      this.events.emit('expectEnd', readExpectation(expectation, tracker.context.now), end);
     };
     tracker.eachTable((table) => {
       table.observe((_table, entry, reason) => {
@@ -107,6 +122,16 @@ export class Connections {
       if (fits(connection, filter)) found.push(connection);
     }
     return found;
+  }
+
+  /** Copies of the connections that helpers expect. */
+  expected(nowMs?: number): ExpectedConnection[] {
+    const { context, expectations } = this.#tracker;
+    const now = nowMs === undefined ? context.now : this.#tracker.timeOf(nowMs);
+    return expectations
+      .list()
+      .filter(({ expires }) => ((expires - now) | 0) > 0)
+      .map((expectation) => readExpectation(expectation, now));
   }
 
   /** Destroys the connections that fit; returns how many. */

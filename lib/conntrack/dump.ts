@@ -2,6 +2,7 @@
  * The flow table as `conntrack -L` prints it (conntrack-tools 1.4). Cold.
  */
 import type { Connection, Counts, Tuple } from './connection.js';
+import type { ExpectedConnection } from './expected-connection.js';
 
 /** `plain` as `conntrack -L`, `extended` as `conntrack -L -o extended`. */
 export type DumpForm = 'plain' | 'extended';
@@ -24,7 +25,27 @@ export function formatConnection(connection: Connection, form: DumpForm = 'plain
   if (connection.assured) words.push('[ASSURED]');
   words.push(`mark=${connection.mark}`);
   if (zone !== 0 && zoneDirection === 'both') words.push(`zone=${zone}`);
+  if (connection.helper !== undefined) words.push(`helper=${connection.helper}`);
   words.push('use=1');
+  return words.join(' ');
+}
+
+/** One expectation as `conntrack -L expect` prints it, without line end. */
+export function formatExpectation(expected: ExpectedConnection): string {
+  const { family, master, source, sourcePort, destination, destinationPort, zone } = expected;
+  const [any, all] =
+    family === 4 ? ['0.0.0.0', '255.255.255.255'] : ['::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'];
+  const words = [
+    `${Math.floor(expected.remainingMs / 1000)} proto=${expected.protocol}`,
+    `src=${source ?? any} dst=${destination} sport=${sourcePort ?? 0} dport=${destinationPort}`,
+    `mask-src=${source === undefined ? any : all} mask-dst=${all}`,
+    `sport=${sourcePort === undefined ? 0 : 0xffff} dport=65535`,
+    `master-src=${master.original.source} master-dst=${master.original.destination}`,
+    `sport=${master.original.sourcePort} dport=${master.original.destinationPort}`,
+  ];
+  if (zone !== 0) words.push(`zone=${zone}`);
+  words.push('class=0');
+  if (master.helper !== undefined) words.push(`helper=${master.helper}`);
   return words.join(' ');
 }
 

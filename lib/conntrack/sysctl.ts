@@ -38,12 +38,14 @@ export class ConntrackSysctl {
       ...SWITCHES.map(([name]) => name),
       ...Object.keys(READ_ONLY),
       'nf_conntrack_max',
+      'nf_conntrack_expect_max',
     ].sort();
   }
 
   /** Value of a setting (timeouts in seconds); undefined for a name that is none. */
   get(name: string): number | undefined {
     if (name === 'nf_conntrack_max') return this.#tracker.maxConnections;
+    if (name === 'nf_conntrack_expect_max') return this.#tracker.expectations.maximum;
     const field = SWITCHES.find(([known]) => known === name)?.[1];
     if (field !== undefined) return this.#tracker.context.settings[field];
     const readOnly = Object.hasOwn(READ_ONLY, name) ? READ_ONLY[name] : undefined;
@@ -57,6 +59,10 @@ export class ConntrackSysctl {
     }
     if (name === 'nf_conntrack_max') {
       this.#tracker.maxConnections = inRange(name, value, 1, this.#tracker.capacity);
+      return;
+    }
+    if (name === 'nf_conntrack_expect_max') {
+      this.#tracker.expectations.maximum = inRange(name, value, 1, 0x7fffffff);
       return;
     }
     const found = SWITCHES.find(([known]) => known === name);

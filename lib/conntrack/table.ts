@@ -17,6 +17,7 @@ import {
   TUPLE_PREV,
   type TupleId,
 } from './entries.js';
+import { Extensions } from './extensions.js';
 import { hashKey4, hashKey6 } from './tuples.js';
 
 /** Why an entry left the table. Names for events in `events.ts`. */
@@ -47,6 +48,8 @@ export class ConntrackTable {
   readonly version: number;
   readonly entries: Entries;
   readonly chains: Chains;
+  /** What few entries have beside their record. */
+  readonly extensions: Extensions;
   readonly #seed: number;
   /** Entries reaped because a lookup met them. */
   reapedOnLookup = 0;
@@ -56,6 +59,7 @@ export class ConntrackTable {
   constructor(version: number, capacity: number, bucketCount: number, seed: number) {
     this.version = version;
     this.entries = new Entries(version, capacity);
+    this.extensions = new Extensions(this.entries);
     const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, bucketCount)));
     this.chains = new Chains(this.entries.words, buckets, TUPLE_NEXT, TUPLE_PREV);
     this.#seed = seed | 0;
@@ -192,6 +196,7 @@ export class ConntrackTable {
       (this.#observers[i] as DestroyObserver)(this, entry, reason);
     }
     this.entries.clearStatus(entry, Status.CONFIRMED);
+    if (this.entries.extension(entry) !== 0) this.extensions.release(entry);
     this.entries.give(entry);
   }
 

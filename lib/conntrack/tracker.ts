@@ -15,6 +15,8 @@ import { CtInfo, type Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import { TrackContext } from './context.js';
 import { Direction, type Entries, type EntryId, NIL, Status, type TupleId } from './entries.js';
+import { Expectations } from './expectations.js';
+import { Helpers } from './helpers/registry.js';
 import { trackGeneric } from './protocols/generic.js';
 import { trackGre } from './protocols/gre.js';
 import { trackIcmp, trackIcmpv6 } from './protocols/icmp.js';
@@ -23,6 +25,7 @@ import { trackSctp } from './protocols/sctp.js';
 import { trackTcp } from './protocols/tcp.js';
 import { trackUdp, trackUdpLite } from './protocols/udp.js';
 import { ConntrackTable } from './table.js';
+import { Templates } from './templates.js';
 import { invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
 
 /** Zone bits of {@link Packet.template}. */
@@ -87,6 +90,11 @@ export interface TrackerStatistics {
 export class Tracker {
   readonly context = new TrackContext();
   readonly drops = new DropCounters();
+  /** Connections that helpers have announced. */
+  readonly expectations = new Expectations();
+  readonly helpers = new Helpers(this);
+  /** What the CT target asks for, by the number in `Packet.template`. */
+  readonly templates = new Templates();
   readonly statistics: TrackerStatistics = { insert: 0, insertFailed: 0, invalid: 0, drop: 0, earlyDrop: 0 };
   /** Records that the store can hold per family; `maxConnections` may be lowered below it at run time. */
   readonly capacity: number;
@@ -149,6 +157,7 @@ export class Tracker {
 
   #makeTable(version: number): ConntrackTable {
     const table = new ConntrackTable(version, this.capacity, this.bucketCount, this.#seed ^ version);
+    this.expectations.watch(table);
     for (const made of this.#made) made(table);
     return table;
   }
@@ -266,7 +275,28 @@ export class Tracker {
     }
     packet.entry = entry;
     packet.ctinfo = NEW;
+    if (this.expectations.count > 0 && this.#fulfil(packet, table, entry) === 1) return entry;
+    if (template >>> 24 !== 0) this.#attach(table, entry, template >>> 24);
+    else if (this.helpers.automatic === 1) this.helpers.attachByPort(table, entry, this.#key);
     return entry;
+  }
+
+  /** Whether the entry of the key in scratch was expected: 1 or 0. It then knows its master, and is RELATED. */
+  #fulfil(packet: Packet, table: ConntrackTable, entry: EntryId): 0 | 1 {
+    const zone = packet.template & 0xffff;
+    const expectation = this.expectations.find(table.version, this.#key, zone, this.context.now);
+    if (expectation === undefined) return 0;
+    packet.ctinfo = RELATED;
+    this.helpers.fulfil(table, entry, expectation);
+    return 1;
+  }
+
+  /** The helper that the CT target named. */
+  #attach(table: ConntrackTable, entry: EntryId, options: number): void {
+    const helper = this.templates.of(options)?.helper;
+    if (helper === undefined) return;
+    table.entries.setStatus(entry, Status.HELPER);
+    this.helpers.attach(table, entry, helper);
   }
 
   #judge(packet: Packet, table: ConntrackTable, entry: EntryId, hook: number): number {
@@ -307,7 +337,8 @@ export class Tracker {
     for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
       entries.getKey(entry, direction as Direction, key);
       const hash = entries.hash(entries.tuple(entry, direction as Direction));
-      if (table.findHashed(key, hash, now) !== NIL) {
+      const rival = table.findHashed(key, hash, now);
+      if (rival !== NIL && sharesZone(entries, entry, rival) === 1) {
         this.statistics.insertFailed++;
         // NAT said so before, if it found no free tuple.
         const exhausted = packet.reason === DropReason.NAT_EXHAUSTED;
@@ -369,6 +400,17 @@ export class Tracker {
     }
     return this.count < this.maxConnections ? 1 : 0;
   }
+}
+
+/**
+ * Whether the zones of an entry and of the one that `rival` belongs to are the same in the rival's direction: 1 or 0. A
+ * zone for one direction only may have the number of another connection's in the other one.
+ */
+function sharesZone(entries: Entries, entry: EntryId, rival: TupleId): 0 | 1 {
+  const only = entries.zoneDirection(entry);
+  const direction = entries.directionOf(rival);
+  const zone = only === 0 || only === direction + 1 ? entries.zone(entry) : 0;
+  return zone === entries.kind(rival) >>> 8 ? 1 : 0;
 }
 
 /** Zone id of a template for a direction: 0 when the zone is meant for the other one only. */

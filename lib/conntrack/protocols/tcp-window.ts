@@ -139,7 +139,7 @@ function beginAnswer(
 
 /**
  * Judges a segment of `flagClass` sent in `direction`; what it tells of both sides is learned when it is valid. The
- * entry is still in the state before the segment.
+ * entry is still in the state before the segment. `shifted` is taken off its acknowledgements.
  */
 export function checkWindow(
   context: TrackContext,
@@ -148,6 +148,7 @@ export function checkWindow(
   direction: Direction,
   packet: Packet,
   flagClass: number,
+  shifted: number,
 ): InWindow {
   const sender = direction;
   const receiver = (1 - direction) as Direction;
@@ -159,6 +160,8 @@ export function checkWindow(
   let ack = tcpAcknowledgement(packet);
   let sack = ack;
   if ((entries.tdFlags(entry, receiver) & SACK_PERMITTED) !== 0) sack = tcpHighestSack(packet, ack);
+  ack = (ack - shifted) | 0;
+  sack = (sack - shifted) | 0;
 
   if (entries.tdMaxWin(entry, sender) === 0) {
     if ((flags & SYN) !== 0) {

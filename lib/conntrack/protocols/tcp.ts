@@ -85,6 +85,7 @@ const SEEN_REPLY = Status.SEEN_REPLY;
 const ASSURED = Status.ASSURED;
 const CONFIRMED = Status.CONFIRMED;
 const FIXED_TIMEOUT = Status.FIXED_TIMEOUT;
+const SEQ_ADJUST = Status.SEQ_ADJUST;
 
 const WINDOW_SCALE = TcpFlags.WINDOW_SCALE;
 const SACK_PERMITTED = TcpFlags.SACK_PERMITTED;
@@ -165,7 +166,11 @@ export function trackTcp(
   }
 
   if (!isTrusted) {
-    const inWindow = checkWindow(context, entries, entry, direction, packet, flagClass);
+    const shifted =
+      (entries.status(entry) & SEQ_ADJUST) === 0
+        ? 0
+        : shiftOfAcknowledgement(table, entry, direction, packet);
+    const inWindow = checkWindow(context, entries, entry, direction, packet, flagClass, shifted);
     if (inWindow === 0) return ACCEPT;
     if (inWindow < 0) {
       noteHopeless(context, entries, entry, direction, flagClass);
@@ -178,6 +183,19 @@ export function trackTcp(
     entries.setTdFlags(entry, direction, entries.tdFlags(entry, direction) | CLOSE_INIT);
   }
   return settle(context, table, entry, direction, packet, flagClass, before, after);
+}
+
+/** How far an acknowledgement is off what the other side sent, because a helper changed the length of its segments. */
+function shiftOfAcknowledgement(
+  table: ConntrackTable,
+  entry: EntryId,
+  direction: Direction,
+  packet: Packet,
+): number {
+  const offsets = table.extensions.of(entry)?.offsets;
+  return offsets === undefined
+    ? 0
+    : offsets.sent((1 - direction) as Direction, (tcpAcknowledgement(packet) - 1) | 0);
 }
 
 /** Sets up a new connection. Returns 1, or 0 if it cannot begin with this segment. */

@@ -1,0 +1,27 @@
+/**
+ * What the CT target asks of tracking beyond a zone, by number: packets carry the number to the tracker. Cold.
+ */
+import type { Helper } from './helpers/helper.js';
+
+/** What a number stands for. */
+export interface TemplateOptions {
+  readonly helper: Helper;
+}
+
+/** Numbers fit the eight bits that `Packet.template` has for them; 0 is nothing. */
+const MOST = 255;
+
+export class Templates {
+  readonly #options: (TemplateOptions | undefined)[] = [undefined];
+
+  /** Number of `options`, equal ones have the same; 0 when all numbers are given out. */
+  numberOf(options: TemplateOptions): number {
+    const known = this.#options.findIndex((one) => one?.helper === options.helper);
+    if (known > 0) return known;
+    return this.#options.length > MOST ? 0 : this.#options.push(options) - 1;
+  }
+
+  of(number: number): TemplateOptions | undefined {
+    return this.#options[number];
+  }
+}
