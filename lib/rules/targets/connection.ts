@@ -72,6 +72,7 @@ export class ConnmarkTarget implements Target {
 /** Bits of {@link Packet.template}. */
 const TEMPLATE_PRESENT = 1 << 16;
 const DIRECTION_SHIFT = 17;
+const OPTIONS_SHIFT = 24;
 /** The zone's id is the mark that the packet has when the raw table is over. */
 export const ZONE_FROM_MARK = 1 << 19;
 
@@ -82,21 +83,40 @@ export class ConntrackTarget implements Target {
   readonly #template: number;
 
   constructor(spec: CtTarget, scope: RuleScope) {
-    if (spec.helper !== undefined || spec.timeout !== undefined) {
-      throw new ConfigurationError('unsupported', 'CT without helpers and timeout policies only', {
+    if (spec.timeout !== undefined) {
+      throw new ConfigurationError('unsupported', 'CT without timeout policies only', {
         ...scope.rule.place,
-        word: spec.helper ?? spec.timeout,
+        word: spec.timeout,
       });
     }
     const { id = 0, direction = 'both' } = spec.zone ?? {};
     this.#template =
-      TEMPLATE_PRESENT | (DIRECTIONS[direction] << DIRECTION_SHIFT) | (id === 'mark' ? ZONE_FROM_MARK : id);
+      TEMPLATE_PRESENT |
+      (DIRECTIONS[direction] << DIRECTION_SHIFT) |
+      (id === 'mark' ? ZONE_FROM_MARK : id) |
+      (spec.helper === undefined ? 0 : templateOf(spec.helper, scope) << OPTIONS_SHIFT);
   }
 
   act(packet: Packet): number {
     if (isFresh(packet)) packet.template = this.#template;
     return ON;
   }
+}
+
+/** Number of the template of a helper. Throws if there is none of that name for the rule's protocol. */
+function templateOf(name: string, { environment: { tracker }, family, rule }: RuleScope): number {
+  const { protocol } = rule;
+  const helper =
+    protocol === undefined || protocol.negated
+      ? undefined
+      : tracker.helpers.find(name, family, protocol.number);
+  const number = helper === undefined ? 0 : tracker.templates.numberOf({ helper });
+  if (number > 0) return number;
+  throw new ConfigurationError(
+    helper === undefined ? 'unknown' : 'unsupported',
+    helper === undefined ? 'no such helper for the protocol of the rule' : 'too many helpers in rules',
+    { ...rule.place, word: name, expected: [...tracker.helpers.names().keys()].join(', ') },
+  );
 }
 
 export class NotrackTarget implements Target {
