@@ -14,7 +14,8 @@
  * Tracking is on for a family when a rule needs it (`tracking: 'auto'`, as on Linux) or always.
  */
 import { Connections } from './conntrack/connections.js';
-import { NIL } from './conntrack/entries.js';
+import { type EntryId, NIL } from './conntrack/entries.js';
+import type { Helpers } from './conntrack/helpers/registry.js';
 import { Reaper, type ReaperOptions } from './conntrack/reaper.js';
 import { type Restored, restoreSnapshot, takeSnapshot } from './conntrack/snapshot.js';
 import { ConntrackSysctl } from './conntrack/sysctl.js';
@@ -22,6 +23,7 @@ import { Tracker, type TrackerOptions } from './conntrack/tracker.js';
 import { DropCounters, DropReason } from './counters.js';
 import { Reassembler } from './fragments/reassembler.js';
 import type { Host } from './host.js';
+import { HelperNat } from './nat/helpers.js';
 import { Nat } from './nat/nat.js';
 import { type Random, unpredictableRandom } from './random.js';
 import { restoreRuleset } from './rules/restore.js';
@@ -73,6 +75,8 @@ export class Engine {
   readonly sysctl: ConntrackSysctl;
   readonly reaper: Reaper;
   readonly nat: Nat;
+  /** Readers of protocols that announce connections: FTP and TFTP, and those that are registered. */
+  readonly helpers: Helpers;
   readonly reassembler: Reassembler;
   /** The sets that rules of both families may name (`ipset`). */
   readonly sets = new SetRegistry();
@@ -91,6 +95,8 @@ export class Engine {
     this.sysctl = new ConntrackSysctl(this.tracker);
     this.reaper = new Reaper(this.tracker, options.reaper);
     this.nat = new Nat(this.tracker, this.host, this.random);
+    this.helpers = this.tracker.helpers;
+    this.helpers.translator = new HelperNat(this.nat, this.random, () => this.tracker.context.now);
     this.reassembler = new Reassembler();
     const environment = {
       tracker: this.tracker,
@@ -168,6 +174,7 @@ export class Engine {
     if (this.isTracking(4) === 1 || this.isTracking(6) === 1) this.reaper.start(nowMs);
     else this.reaper.stop();
     this.reaper.advance(nowMs);
+    this.tracker.expectations.sweep(this.tracker.timeOf(nowMs));
   }
 
   /** The packet's way is over: an entry that it began and that was never confirmed is given back. */
@@ -230,10 +237,15 @@ export class Engine {
     return verdict === ACCEPT ? this.#table(SECURITY, hook, packet, nowMs) : verdict;
   }
 
-  /** nat and confirm: what INPUT and POSTROUTING end with. */
+  /** nat, the connection's helper, confirm: what INPUT and POSTROUTING end with. */
   #leave(hook: Hook, packet: Packet, nowMs: number): Verdict {
     const verdict = this.#translate(hook, packet, nowMs);
-    return verdict === ACCEPT && packet.entry !== NIL ? this.tracker.confirm(packet) : verdict;
+    if (verdict !== ACCEPT || packet.entry === NIL) return verdict;
+    if (this.tracker.table(packet.version).entries.extension(packet.entry as EntryId) !== 0) {
+      const isLoopback = hook === INPUT && this.host.interfaceName(packet.inInterface) === 'lo' ? 1 : 0;
+      if (this.tracker.helpers.inspect(packet, isLoopback) !== ACCEPT) return DROP;
+    }
+    return this.tracker.confirm(packet);
   }
 
   #table(table: number, hook: Hook, packet: Packet, nowMs: number): Verdict {

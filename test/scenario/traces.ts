@@ -6,21 +6,31 @@ import { readTrace, type Trace, type TraceStep } from '../../lib/scenario/trace.
 
 /** Recordings of Linux; each file has one trace per line. */
 export const TRACE_FOLDER = new URL('../traces/', import.meta.url).pathname;
+/** More of them, recorded for what the first do not have. */
+const OWN_TRACE_FOLDER = new URL('../traces-own/', import.meta.url).pathname;
+
+const ENDING = '.jsonl.gz';
 
 /** Traces that do not pass yet: name to reason. */
 export const EXCEPTIONS: Record<string, string> = JSON.parse(
   readFileSync(new URL('exceptions.json', import.meta.url), 'utf8'),
 );
 
+/** The file of each group of recordings. */
+const FILES: ReadonlyMap<string, string> = new Map(
+  [TRACE_FOLDER, OWN_TRACE_FOLDER].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith(ENDING))
+      .map((name): [string, string] => [name.replace(ENDING, ''), folder + name]),
+  ),
+);
+
 /** Names of the groups of recordings. */
-export const GROUPS = readdirSync(TRACE_FOLDER)
-  .filter((name) => name.endsWith('.jsonl.gz'))
-  .map((name) => name.replace('.jsonl.gz', ''));
+export const GROUPS: readonly string[] = [...FILES.keys()];
 
 /** The traces of a group. */
 export function readGroup(group: string): Trace[] {
-  const file = `${TRACE_FOLDER}${group}.jsonl.gz`;
-  return readTraceFile(file).map(({ text, place }) => readTrace(text, place));
+  return readTraceFile(FILES.get(group) as string).map(({ text, place }) => readTrace(text, place));
 }
 
 /** One trace by name. */
