@@ -350,7 +350,7 @@ function callDepth(table: TableSpec): number {
 function endsChain(rule: RuleSpec): boolean {
   const { kind } = rule.target;
   return (
-    (kind === 'ACCEPT' || kind === 'DROP' || kind === 'RETURN') &&
+    (kind === 'ACCEPT' || kind === 'DROP' || kind === 'RETURN' || isQueueVerdict(rule)) &&
     rule.matches.length === 0 &&
     rule.source === undefined &&
     rule.destination === undefined &&
@@ -359,4 +359,9 @@ function endsChain(rule: RuleSpec): boolean {
     rule.protocol === undefined &&
     rule.fragment === undefined
   );
+}
+
+/** `-j QUEUE`, which is a verdict like ACCEPT to Linux. */
+function isQueueVerdict({ target }: RuleSpec): boolean {
+  return target.kind === 'NFQUEUE' && target.verdict !== undefined;
 }

@@ -159,23 +159,12 @@ describe('conntide rules save', () => {
     );
   });
 
-  test('prints the recorded rules and files as the recordings have them', async () => {
-    const some = [...corpus, ...recorded].filter((_, i) => i % 7 === 0);
-    let taken = 0;
-    for (const entry of some) {
-      const { status, lines } = await run(
-        'rules',
-        'save',
-        '--family',
-        String(entry.family),
-        write('one', textOf(entry)),
-      );
-      if (status === 0) taken++;
-      // What the text takes, compiling may refuse; never the other way round.
-      if (outcome(entry) === null) continue;
-      if (status === 0) expect(shown(entry, lines)).toEqual(outcome(entry));
+  test('takes, refuses and prints the recorded rules and files as reading their text alone does', async () => {
+    for (const entry of [...corpus, ...recorded.filter((_, i) => i % 5 === 0)]) {
+      const file = write('one', textOf(entry));
+      const { status, lines } = await run('rules', 'save', '--family', String(entry.family), file);
+      expect(status === 0 ? shown(entry, lines) : null, textOf(entry)).toEqual(outcome(entry));
     }
-    expect(taken).toBeGreaterThan(some.length / 3);
   });
 });
 
