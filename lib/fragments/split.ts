@@ -64,14 +64,18 @@ export function splitIpv4(packet: Packet, mtu: number, emit: Emit): void {
   }
 }
 
+/** Length of the transport header that is read of packets that come in. */
+function headerBytesRead(protocol: number): number {
+  return protocol === TCP ? TCP_HEADER_BYTES : protocol === SCTP ? SCTP_HEADER_BYTES : 0;
+}
+
 /** Lengths of the fragments that the packet came in, if all of them fit `room` still; else undefined. */
 function boundaries(packet: Packet, total: number, room: number): Int32Array | undefined {
   const lengths = packet.fragmentLengths;
   if (lengths === undefined || lengths.length < 2) return undefined;
-  // A transport header that lay in several fragments was pulled together to be read: the old boundaries are gone.
+  // A transport header that came in over several fragments was pulled together to be read: the old boundaries are gone.
   const first = lengths[0] as number;
-  if (first < TCP_HEADER_BYTES && packet.protocol === TCP) return undefined;
-  if (first < SCTP_HEADER_BYTES && packet.protocol === SCTP) return undefined;
+  if (packet.inInterface > 0 && first < headerBytesRead(packet.protocol)) return undefined;
   let sum = 0;
   for (const [i, length] of lengths.entries()) {
     if (length > room || ((length & 7) !== 0 && i < lengths.length - 1)) return undefined;

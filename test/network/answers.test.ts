@@ -30,6 +30,27 @@ describe('a raw socket', () => {
   });
 });
 
+describe('a TCP header over two fragments', () => {
+  const fragments = (source: string, target: string) => [
+    parsePacket(`ip ${source} > ${target} proto tcp data 0fa00035000003e80000000050020000 mf ipid 7`),
+    parsePacket(`ip ${source} > ${target} proto tcp data ${'00'.repeat(84)} frag 16 ipid 7`),
+  ];
+
+  it('leaves in the same fragments when it is our own', () => {
+    const { router, sent } = makeRouter();
+    for (const one of fragments('10.0.0.1', '10.0.0.4')) expect(router.sendLocal(one, 0)).toBe(0);
+    expect(sent).toHaveLength(2);
+    expect(sent[0]).toContain('len 16 mf');
+  });
+
+  it('is whole in the first fragment again when it came in, where it was read', () => {
+    const { router, sent } = makeRouter();
+    for (const one of fragments('10.0.0.2', '10.0.0.4')) router.receive(1, one, 0);
+    expect(sent).toHaveLength(2);
+    expect(sent[0]).toContain('len 60 mf');
+  });
+});
+
 describe('a routing header to the router', () => {
   const ping = (type: string, left: string) =>
     parsePacket(
