@@ -113,9 +113,10 @@ export class Datagrams {
     else if (mutation === 2 && draft.icmp !== undefined) {
       draft.icmp = {
         ...draft.icmp,
+        // No timestamp requests (13): the answer has the time of day.
         type:
           version === 4
-            ? dice.below(20)
+            ? dice.oneOf([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19])
             : dice.oneOf([0, 5, 100, 127, 128, 129, 136, 137, 138, 140, 150, 200]),
         code: dice.chance(50) ? 0 : dice.below(5),
       };
