@@ -8,6 +8,8 @@ import { type Host, StaticHost } from '../../lib/host.js';
 import { Nat } from '../../lib/nat/nat.js';
 import { type Random, SeededRandom } from '../../lib/random.js';
 import { Rules, type RulesObservers } from '../../lib/rules/rules.js';
+import { SetRegistry } from '../../lib/rules/sets/registry.js';
+import { SharedStates } from '../../lib/rules/shared.js';
 import { parsePacket } from '../../lib/scenario/notation.js';
 import { Packet } from '../../lib/wire/packet.js';
 import { Hook, type Verdict } from '../../lib/wire/verdict.js';
@@ -30,6 +32,7 @@ export interface GateOptions {
   readonly host?: Host;
   readonly random?: Random;
   readonly observers?: RulesObservers;
+  readonly wallTimeMs?: (nowMs: number) => number;
 }
 
 const TABLES = { raw: 0, mangle: 1, nat: 2, filter: 3, security: 4 } as const;
@@ -38,6 +41,7 @@ const TABLES = { raw: 0, mangle: 1, nat: 2, filter: 3, security: 4 } as const;
 export class Gate {
   readonly tracker = new Tracker({ maxConnections: 64, seed: 1 });
   readonly nat: Nat;
+  readonly sets = new SetRegistry();
   readonly rules4: Rules;
   readonly rules6: Rules;
   nowMs = 0;
@@ -51,6 +55,9 @@ export class Gate {
       host: options.host ?? host,
       random,
       observers: options.observers ?? {},
+      shared: new SharedStates(),
+      sets: this.sets,
+      wallTimeMs: options.wallTimeMs,
     };
     this.rules4 = new Rules(4, environment);
     this.rules6 = new Rules(6, environment);
