@@ -6,18 +6,18 @@ import type { Engine } from '../engine.js';
 import type { Packet } from '../wire/packet.js';
 import type { Interfaces } from './interfaces.js';
 import type { AnswerLimits } from './limits.js';
+import type { PortRegistry } from './local/registry.js';
 import type { OptionsHost } from './options.js';
 import type { Passage, Passages } from './passage.js';
 import type { Routes } from './routes.js';
 import type { RouterSettings } from './settings.js';
 
-/** A UDP port that somebody listens on: packets to it are taken without an answer. */
-export interface Socket {
-  readonly protocol: 'udp' | 'tcp';
-  /** Host-order words, or undefined for any address of the family. */
-  readonly address: readonly number[] | undefined;
-  readonly version: 4 | 6;
-  readonly port: number;
+/** Whoever keeps the neighbours of links with addresses, and takes their ICMPv6 messages (types 133 to 137). */
+export interface NeighbourMessages {
+  /** Whether a group in `words[at..at+3]` is one that the router is in on this interface: 1 or 0. */
+  isMember(interfaceIndex: number, words: Int32Array, at: number): 0 | 1;
+  /** Takes a message whose checksum is good; 0 if it is not for this one. */
+  receive(passage: Passage): 0 | 1;
 }
 
 /** The router as its parts see it. */
@@ -28,7 +28,9 @@ export interface RouterCore extends OptionsHost {
   readonly passages: Passages;
   readonly settings: RouterSettings;
   readonly limits: AnswerLimits;
-  readonly sockets: readonly Socket[];
+  /** Ports of the router's own addresses that are taken. */
+  readonly ports: PortRegistry;
+  readonly neighbourMessages: NeighbourMessages | undefined;
   /** Time of the packet under way, ms. */
   nowMs: number;
   /**

@@ -150,29 +150,35 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
     if (coverage < UDP_BYTES || packet.u16(packet.transport + 6) === 0) return;
     if (verifyPartialChecksum(packet, UDPLITE, coverage) === 0) return;
   }
-  if (!isGroup(passage) && !hasSocket(core, packet)) {
+  if (!handOver(core, packet) && !isGroup(passage)) {
     sendError4(core, passage, Icmp.UNREACHABLE, Icmp.PORT, 0);
     core.drop(passage, DropReason.NO_LOCAL_LISTENER);
   }
 }
 
-/** Whether somebody listens on the UDP port that the packet is for. */
-export function hasSocket(core: RouterCore, packet: Packet): boolean {
-  if (packet.protocol !== UDP) return false;
+/** Gives a UDP packet to whoever has its port; false if nobody has. */
+export function handOver(core: RouterCore, packet: Packet): boolean {
+  const { version, protocol, addresses } = packet;
+  if (protocol !== UDP) return false;
   const port = packet.u16(packet.transport + 2);
-  return core.sockets.some(
-    (socket) =>
-      socket.protocol === 'udp' &&
-      socket.version === packet.version &&
-      socket.port === port &&
-      (socket.address === undefined || socket.address.every((word, i) => word === packet.addresses[4 + i])),
-  );
+  const found = core.ports.find(version, protocol, addresses, 4, port, packet.inInterface);
+  found?.request.receive?.(packet);
+  return found !== undefined;
+}
+
+/** Gives a segment to whoever takes those of its port; false if nobody does. */
+export function handOverSegment(core: RouterCore, packet: Packet): boolean {
+  const { version, addresses } = packet;
+  const port = packet.u16(packet.transport + 2);
+  const receive = core.ports.find(version, TCP, addresses, 4, port, packet.inInterface)?.request.receive;
+  receive?.(packet);
+  return receive !== undefined;
 }
 
 function deliverTcp(core: RouterCore, passage: Passage): void {
   const packet = passage.packet;
   if (passage.routeType !== AddressType.LOCAL || hasTcpHeader(packet) === 0) return;
-  if (verifyChecksum(packet, TCP) === 0) return;
+  if (verifyChecksum(packet, TCP) === 0 || handOverSegment(core, packet)) return;
   const tcp = resetFor(packet);
   const turned = swapped(packet);
   if (turned[0] === 0) core.sourceFor(4, packet.addresses, 0, turned);

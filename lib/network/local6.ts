@@ -14,7 +14,7 @@ import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
 import { Verdict } from '../wire/verdict.js';
 import type { RouterCore } from './core.js';
 import { Icmp6, leadsOn, sendError6 } from './icmp-errors.js';
-import { hasSocket } from './local4.js';
+import { handOver, handOverSegment } from './local4.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { resetFor, swapped } from './reject.js';
@@ -36,8 +36,10 @@ const RAW = 255;
 
 const ECHO = 128;
 const ECHO_REPLY = 129;
+const ROUTER_SOLICITATION = 133;
 const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
+const REDIRECT = 137;
 /** Flags of a neighbour advertisement (RFC 4861 section 4.4). */
 const SOLICITED = 0x40;
 const OVERRIDE = 0x20;
@@ -161,6 +163,8 @@ function deliverIcmp(core: RouterCore, passage: Passage): void {
   const at = packet.transport;
   if (packet.end - at < 8 || verifyChecksum(packet, ICMPV6) === 0) return;
   const type = packet.u8(at);
+  if (type >= ROUTER_SOLICITATION && type <= REDIRECT && core.neighbourMessages?.receive(passage) === 1)
+    return;
   if (type === ECHO) answerEcho(core, passage);
   else if (type === SOLICITATION) answerSolicitation(core, passage);
 }
@@ -254,7 +258,7 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
     }
     if (verifyChecksum(packet, UDP) === 0) return;
   } else if (verifyPartialChecksum(packet, UDPLITE, length) === 0) return;
-  if (!isMulticast6(packet.addresses, 4) && !hasSocket(core, packet)) {
+  if (!handOver(core, packet) && !isMulticast6(packet.addresses, 4)) {
     sendError6(core, passage, Icmp6.UNREACHABLE, Icmp6.PORT, 0);
     core.drop(passage, DropReason.NO_LOCAL_LISTENER);
   }
@@ -263,7 +267,7 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
 function deliverTcp(core: RouterCore, passage: Passage): void {
   const packet = passage.packet;
   if (passage.routeType !== AddressType.LOCAL || hasTcpHeader(packet) === 0) return;
-  if (verifyChecksum(packet, TCP) === 0) return;
+  if (verifyChecksum(packet, TCP) === 0 || handOverSegment(core, packet)) return;
   const tcp = resetFor(packet);
   const oif = isLinkLocal6(packet.addresses, 0) ? packet.inInterface : 0;
   if (tcp !== undefined && leadsOn(core.routes.find(6, packet.addresses, 0, oif))) {

@@ -58,6 +58,7 @@ export function routeIncoming6(core: RouterCore, passage: Passage): Way {
   if (isMulticast6(addresses, 4)) {
     passage.routeType = TYPE_MULTICAST;
     if (isAllNodes6(addresses, 4)) return Way.LOCAL;
+    if (core.neighbourMessages?.isMember(packet.inInterface, addresses, 4) === 1) return Way.LOCAL;
     core.drop(passage, DropReason.NOT_FOR_US);
     return Way.GONE;
   }

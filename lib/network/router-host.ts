@@ -11,8 +11,6 @@ import { reject } from './reject.js';
 import type { Routes } from './routes.js';
 import { isAny4, isAny6, isMulticast4, isMulticast6 } from './scope.js';
 
-const TCP = 6;
-const UDP = 17;
 /** The first ten bits of fe80::/10. */
 const LINK_LOCAL6 = 0x3fa;
 
@@ -92,14 +90,12 @@ export class RouterHost implements Host {
     addresses: Int32Array,
     _sourcePort: number,
     destinationPort: number,
+    inInterface: number,
   ): number {
-    for (const socket of this.core?.sockets ?? []) {
-      if (socket.version !== version || socket.port !== destinationPort) continue;
-      if (protocol !== (socket.protocol === 'tcp' ? TCP : UDP)) continue;
-      if (socket.address === undefined) return LocalSocket.FOUND | LocalSocket.WILDCARD;
-      if (socket.address.every((word, i) => word === addresses[4 + i])) return LocalSocket.FOUND;
-    }
-    return 0;
+    const found = this.core?.ports.find(version, protocol, addresses, 4, destinationPort, inInterface);
+    if (found === undefined) return 0;
+    const isWildcard = found.request.address === undefined;
+    return isWildcard ? LocalSocket.FOUND | LocalSocket.WILDCARD : LocalSocket.FOUND;
   }
 
   reroute(packet: ReroutedPacket): void {

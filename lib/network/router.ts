@@ -14,18 +14,20 @@
 import { DropReason } from '../counters.js';
 import { Engine, type EngineOptions } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
-import { type ExpiredDatagram, type FragmentLimits, Reassembler } from '../fragments/reassembler.js';
+import { type ExpiredDatagram, Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
-import { parseAddress } from '../rules/text/address.js';
 import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
 import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import { Hook, Verdict } from '../wire/verdict.js';
-import type { RouterCore, Socket } from './core.js';
+import type { NeighbourMessages, RouterCore } from './core.js';
 import { Icmp, Icmp6, icmpBit, leadsOn, sendError4, sendError6 } from './icmp-errors.js';
 import { type InterfaceOptions, Interfaces } from './interfaces.js';
 import { AnswerLimits } from './limits.js';
+import type { LinkHeader, Origin, RouterOutput } from './link.js';
+import { PortRegistry } from './local/registry.js';
+import { readSocket, type SocketOptions } from './local/socket-options.js';
 import { deliver4 } from './local4.js';
 import { deliver6 } from './local6.js';
 import { type Passage, Passages } from './passage.js';
@@ -34,7 +36,8 @@ import { admit6, afterPostrouting6, beforeForward6, routeIncoming6 } from './pat
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
 import { ALL_HOSTS, isAllNodes6, isLoopback4 } from './scope.js';
-import { defaultSettings, getRouterSetting, parseSetting, setRouterSetting } from './settings.js';
+import { defaultSettings } from './settings.js';
+import { RouterSysctl } from './sysctl.js';
 
 const PREROUTING = Hook.PREROUTING;
 const INPUT = Hook.INPUT;
@@ -46,6 +49,9 @@ const DROP = Verdict.DROP;
 const NIL = -1;
 const ICMP = 1;
 const ICMPV6 = 58;
+
+export type { LinkHeader, Origin, RouterOutput } from './link.js';
+export type { SocketOptions } from './local/socket-options.js';
 
 /** Error numbers of Linux that `sendLocal` returns. */
 const EPERM = 1;
@@ -59,17 +65,6 @@ const EHOSTUNREACH = 113;
 const LOCALHOST = 0x7f000001;
 
 const IPV4_FIRST_ID = 0xd2c1;
-
-/** Where a packet that leaves comes from. */
-export type Origin = 'forwarded' | 'generated';
-
-/** A local UDP or TCP port that is open. */
-export interface SocketOptions {
-  readonly protocol: string;
-  /** Default: any address of both families. */
-  readonly address?: string;
-  readonly port: number;
-}
 
 /** Options of a {@link Router}: the engine's, and the network around it. */
 export interface RouterOptions extends Omit<EngineOptions, 'host'> {
@@ -87,14 +82,18 @@ export class Router implements RouterCore {
   readonly passages = new Passages();
   readonly settings = defaultSettings();
   readonly limits = new AnswerLimits();
-  readonly sockets: readonly Socket[];
+  readonly ports = new PortRegistry();
+  neighbourMessages: NeighbourMessages | undefined = undefined;
   /** Gets each packet that leaves: interface, bytes (borrowed), and whether it is one of the router's own. */
   onTransmit: (interfaceIndex: number, bytes: Uint8Array, origin: Origin) => void = () => {};
+  /** Takes what leaves in the place of `onTransmit`. */
+  output: RouterOutput | undefined = undefined;
   nowMs = 0;
   icmpUnderWay = 0;
   /** Fragments for the router itself that conntrack left alone. */
   readonly #fragments = new Reassembler('host');
   readonly #emit: (bytes: Uint8Array) => void;
+  readonly #sysctl: RouterSysctl;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
   #id = IPV4_FIRST_ID;
@@ -103,15 +102,18 @@ export class Router implements RouterCore {
     this.interfaces = new Interfaces(options.interfaces);
     this.routes = new Routes(this.interfaces);
     for (const route of options.routes ?? []) this.routes.add(route);
-    this.sockets = (options.sockets ?? []).flatMap(parseSocket);
+    for (const socket of options.sockets ?? []) {
+      for (const request of readSocket(socket)) this.ports.reserve(request);
+    }
     this.host = new RouterHost(this.interfaces, this.routes);
     this.engine = new Engine({ ...options, host: this.host });
     this.host.core = this;
+    this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments);
     this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
       reassembler.onExpire = (expired) => this.#reportExpired(expired, reassembler === this.#fragments);
     }
-    this.#emit = (bytes) => this.onTransmit(this.#emitInterface, bytes, this.#emitOrigin);
+    this.#emit = (bytes) => this.#transmit(this.#emitInterface, bytes, 0, bytes.length, this.#emitOrigin);
   }
 
   /** Index of an interface by name, 0 if there is none. */
@@ -121,14 +123,23 @@ export class Router implements RouterCore {
 
   // ---- packets in ----
 
-  /** A packet from a link, at `nowMs`. Its bytes are rewritten. */
-  receive(interfaceIndex: number, bytes: Uint8Array, nowMs: number): void {
+  /**
+   * A packet from a link, at `nowMs`. Its bytes are rewritten. `header` says where in `bytes` it begins and what its link
+   * header told; left out: at the beginning, and nothing.
+   */
+  receive(interfaceIndex: number, bytes: Uint8Array, nowMs: number, header?: LinkHeader): void {
     this.#begin(nowMs);
     const passage = this.passages.take(1);
     if (passage === undefined) return;
     const packet = passage.packet;
-    if (packet.parse(bytes) === DropReason.NONE) {
+    if (packet.parse(bytes, header === undefined ? 0 : header.packetStart) === DropReason.NONE) {
       packet.inInterface = interfaceIndex;
+      if (header !== undefined) {
+        packet.packetType = header.packetType;
+        packet.macHigh = header.macHigh;
+        packet.macLow = header.macLow;
+        packet.hasMac = 1;
+      }
       this.#enter(passage);
       this.engine.release(packet);
     } else this.engine.drops.count(packet.reason);
@@ -291,12 +302,19 @@ export class Router implements RouterCore {
         ? afterPostrouting4(this, passage, this.#emit)
         : afterPostrouting6(this, passage, this.#emit);
     if (goes === 1) {
-      const bytes = packet.bytes;
-      const isAll = packet.start === 0 && packet.end === bytes.length;
       const origin = passage.isInput === 1 ? 'forwarded' : 'generated';
-      this.onTransmit(out, isAll ? bytes : bytes.subarray(packet.start, packet.end), origin);
+      this.#transmit(out, packet.bytes, packet.start, packet.end, origin);
     }
     return 1;
+  }
+
+  #transmit(out: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void {
+    if (this.output !== undefined) {
+      this.output.transmit(out, bytes, start, end, origin);
+      return;
+    }
+    const isAll = start === 0 && end === bytes.length;
+    this.onTransmit(out, isAll ? bytes : bytes.subarray(start, end), origin);
   }
 
   /** A packet to ourselves comes in again; its connection stays attached. */
@@ -454,56 +472,12 @@ export class Router implements RouterCore {
 
   /** Sets a setting by its name under /proc/sys, as sysctl would. Throws a ConfigurationError for an unknown one. */
   sysctl(name: string, value: string | number): void {
-    const text = String(value);
-    if (setRouterSetting(this.settings, name, text)) return;
-    const fragment = this.#fragmentSetting(name);
-    if (fragment !== undefined) {
-      const [limits, field, unit] = fragment;
-      for (const one of limits) one[field] = parseSetting(name, text, 0, 0x7fffffff / unit) * unit;
-      return;
-    }
-    if (name === 'net.ipv4.ipfrag_max_dist') {
-      const distance = parseSetting(name, text, 0, 0x7fffffff);
-      this.engine.reassembler.maxDistance = distance;
-      this.#fragments.maxDistance = distance;
-      return;
-    }
-    const conntrack = /^net\.(?:netfilter\.)?(nf_conntrack_\w+)$/.exec(name)?.[1];
-    if (conntrack === undefined) {
-      throw new ConfigurationError('unknown', 'no such setting', { word: name });
-    }
-    this.engine.sysctl.set(conntrack, parseSetting(name, text, 0, 0xffffffff));
+    this.#sysctl.set(name, String(value));
   }
 
   /** Value of a setting; undefined for a name that is none. */
   getSysctl(name: string): number | undefined {
-    const own = getRouterSetting(this.settings, name);
-    if (own !== undefined) return own;
-    if (name === 'net.ipv4.ipfrag_max_dist') return this.engine.reassembler.maxDistance;
-    const fragment = this.#fragmentSetting(name);
-    if (fragment !== undefined) return fragment[0][0]![fragment[1]] / fragment[2];
-    const conntrack = /^net\.(?:netfilter\.)?(nf_conntrack_\w+)$/.exec(name)?.[1];
-    return conntrack === undefined ? undefined : this.engine.sysctl.get(conntrack);
-  }
-
-  #fragmentSetting(name: string): readonly [FragmentLimits[], keyof FragmentLimits, number] | undefined {
-    const conntrack = this.engine.reassembler;
-    const local = this.#fragments;
-    switch (name) {
-      case 'net.ipv4.ipfrag_time':
-        return [[conntrack.limits4, local.limits4], 'timeoutMs', 1000];
-      case 'net.ipv4.ipfrag_high_thresh':
-        return [[conntrack.limits4, local.limits4], 'highBytes', 1];
-      case 'net.netfilter.nf_conntrack_frag6_timeout':
-        return [[conntrack.limits6], 'timeoutMs', 1000];
-      case 'net.netfilter.nf_conntrack_frag6_high_thresh':
-        return [[conntrack.limits6], 'highBytes', 1];
-      case 'net.ipv6.ip6frag_time':
-        return [[local.limits6], 'timeoutMs', 1000];
-      case 'net.ipv6.ip6frag_high_thresh':
-        return [[local.limits6], 'highBytes', 1];
-    }
-    return undefined;
+    return this.#sysctl.get(name);
   }
 
   // ---- addresses ----
@@ -526,23 +500,6 @@ function isToAll(passage: Passage): boolean {
   const { version, addresses } = passage.packet;
   if (version === 4) return passage.routeType === AddressType.BROADCAST || addresses[4] === ALL_HOSTS;
   return isAllNodes6(addresses, 4);
-}
-
-function parseSocket({ protocol, address, port }: SocketOptions): Socket[] {
-  if ((protocol !== 'udp' && protocol !== 'tcp') || !(port > 0 && port <= 65535)) {
-    throw new ConfigurationError('value', 'not a socket', {
-      word: `${protocol} ${port}`,
-      expected: 'udp or tcp and a port',
-    });
-  }
-  if (address === undefined) {
-    return [4, 6].map((version) => ({ protocol, version: version as 4 | 6, port, address: undefined }));
-  }
-  const version = address.includes(':') ? 6 : 4;
-  const words = parseAddress(address, version);
-  if (words === undefined) throw new ConfigurationError('value', 'not an address', { word: address });
-  const isAny = words.every((word) => word === 0);
-  return [{ protocol, version, port, address: isAny ? undefined : words }];
 }
 
 /** IPv4 fragments are taken in before it shows that they are no good: their sender hears of no error. */

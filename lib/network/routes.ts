@@ -159,6 +159,13 @@ export class Routes {
     return true;
   }
 
+  /** Gateway of the route found, else the destination given, as words into `into[0..3]`. */
+  nextHop6(words: Int32Array, at: number, into: Int32Array): void {
+    const from = this.hasGateway === 1 ? this.#rows : words;
+    const first = this.hasGateway === 1 ? this.#row + GATEWAY : at;
+    for (let i = 0; i < 4; i++) into[i] = from[first + i] as number;
+  }
+
   /** Preferred source of the route found (its `src`), into `words[at..at+3]`; 0 if it has none. */
   source(words: Int32Array, at: number): 0 | 1 {
     if (this.type === 0 || this.#rows[this.#row + HAS_SOURCE] === 0) return 0;

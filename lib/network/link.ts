@@ -1,0 +1,22 @@
+/**
+ * What router and links tell each other about a packet.
+ */
+
+/** Where a packet that leaves comes from. */
+export type Origin = 'forwarded' | 'generated';
+
+/** Where a packet lies in its frame, and what the frame's header told. */
+export interface LinkHeader {
+  /** Offset of the IP header. */
+  readonly packetStart: number;
+  /** A `PacketType`: whom the frame was for. */
+  readonly packetType: number;
+  /** Source address: its first 32 bits and its last 16. */
+  readonly macHigh: number;
+  readonly macLow: number;
+}
+
+/** Takes the packets that leave a router: `bytes[start, end)` is one, borrowed until the call returns. */
+export interface RouterOutput {
+  transmit(interfaceIndex: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void;
+}

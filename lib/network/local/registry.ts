@@ -1,0 +1,174 @@
+/**
+ * The one register of ports that are taken on the router's own addresses: local sockets and services, forwards, and
+ * whatever else must not be given to two. NAT asks it before it picks a port.
+ *
+ * A reservation is (family, protocol, address or any, interface or any, port). Two that are the same in all of these
+ * clash; otherwise the more exact one gets the packet: an address before any, and then an interface before any.
+ * Reserving is cold; `find` and `isReserved` allocate nothing.
+ */
+import { ConfigurationError } from '../../errors.js';
+import { type AddressWords, formatAddress } from '../../wire/address.js';
+import type { Packet } from '../../wire/packet.js';
+
+/** Protocol numbers of ports. */
+export const PortProtocol = { TCP: 6, UDP: 17 } as const;
+export type PortProtocol = (typeof PortProtocol)[keyof typeof PortProtocol];
+
+/**
+ * Takes a packet that came to a reserved port: it passed INPUT, and its length and checksum are good. Borrowed: view
+ * and bytes are valid during the call only.
+ */
+export type PortReceiver = (packet: Packet) => void;
+
+/** What is to be reserved. */
+export interface PortRequest {
+  readonly version: 4 | 6;
+  readonly protocol: PortProtocol;
+  /** Host-order words; left out: every address of the family. */
+  readonly address?: AddressWords;
+  /** Index of the interface that packets must come in by; left out: any. */
+  readonly interface?: number;
+  readonly port: number;
+  /** Who has it, for errors and lists: `dhcp`, `dns`, `socket`, `forward 8080:10.0.0.2`. */
+  readonly owner: string;
+  /** Left out: packets are taken without an answer. */
+  readonly receive?: PortReceiver;
+}
+
+/** A port that is taken, until `release`. */
+export class Reservation {
+  readonly request: PortRequest;
+  readonly #registry: PortRegistry;
+
+  constructor(registry: PortRegistry, request: PortRequest) {
+    this.#registry = registry;
+    this.request = request;
+  }
+
+  /** Gives the port back. Doing it twice does nothing. */
+  release(): void {
+    this.#registry.release(this);
+  }
+}
+
+const PORTS = 65536;
+
+export class PortRegistry {
+  /** By family, protocol and port; the most exact first. */
+  readonly #taken = new Map<number, Reservation[]>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Takes a port. Throws a ConfigurationError that names both if somebody has it. */
+  reserve(request: PortRequest): Reservation {
+    const { port, protocol, version, owner } = request;
+    if (!Number.isInteger(port) || port < 1 || port >= PORTS) {
+      throw new ConfigurationError('value', `${owner}: not a port`, {
+        word: String(port),
+        expected: `1 to ${PORTS - 1}`,
+      });
+    }
+    const key = keyOf(version, protocol, port);
+    const others = this.#taken.get(key) ?? [];
+    const clash = others.find((other) => overlaps(other.request, request));
+    if (clash !== undefined) {
+      throw new ConfigurationError('conflict', `${owner}: ${clash.request.owner} has this port already`, {
+        word: describePort(request),
+      });
+    }
+    const reservation = new Reservation(this, request);
+    this.#taken.set(
+      key,
+      [...others, reservation].sort((a, b) => rank(b.request) - rank(a.request)),
+    );
+    this.#count++;
+    return reservation;
+  }
+
+  /** The reservation that a packet to `words[at..at+3]` and `port` by interface `inInterface` is for. */
+  find(
+    version: number,
+    protocol: number,
+    words: Int32Array,
+    at: number,
+    port: number,
+    inInterface: number,
+  ): Reservation | undefined {
+    if (this.#count === 0) return undefined;
+    const found = this.#taken.get(keyOf(version, protocol, port));
+    if (found === undefined) return undefined;
+    for (let i = 0; i < found.length; i++) {
+      const { address, interface: only } = (found[i] as Reservation).request;
+      if (only !== undefined && only !== inInterface) continue;
+      if (address === undefined || isSame(address, words, at)) return found[i];
+    }
+    return undefined;
+  }
+
+  /** Whether a port of the address in `words[at..at+3]` is taken on any interface: 1 or 0. */
+  isReserved(version: number, protocol: number, words: Int32Array, at: number, port: number): 0 | 1 {
+    if (this.#count === 0) return 0;
+    const found = this.#taken.get(keyOf(version, protocol, port));
+    if (found === undefined) return 0;
+    for (let i = 0; i < found.length; i++) {
+      const { address } = (found[i] as Reservation).request;
+      if (address === undefined || isSame(address, words, at)) return 1;
+    }
+    return 0;
+  }
+
+  /** All that is taken. */
+  *list(): Iterable<PortRequest> {
+    for (const reservations of this.#taken.values()) for (const { request } of reservations) yield request;
+  }
+
+  release(reservation: Reservation): void {
+    const { version, protocol, port } = reservation.request;
+    const key = keyOf(version, protocol, port);
+    const others = this.#taken.get(key);
+    if (others?.includes(reservation) !== true) return;
+    this.#count--;
+    if (others.length === 1) this.#taken.delete(key);
+    else
+      this.#taken.set(
+        key,
+        others.filter((other) => other !== reservation),
+      );
+  }
+}
+
+function keyOf(version: number, protocol: number, port: number): number {
+  return ((version === 6 ? 256 : 0) + protocol) * PORTS + port;
+}
+
+function overlaps(a: PortRequest, b: PortRequest): boolean {
+  const sameAddress =
+    (a.address === undefined) === (b.address === undefined) &&
+    (a.address === undefined || a.address.every((word, i) => word === b.address?.[i]));
+  return sameAddress && a.interface === b.interface;
+}
+
+/** Exact addresses before any, and of those with an interface before without. */
+function rank(request: PortRequest): number {
+  return (request.address === undefined ? 0 : 2) + (request.interface === undefined ? 0 : 1);
+}
+
+function isSame(address: AddressWords, words: Int32Array, at: number): boolean {
+  return (
+    address[0] === words[at] &&
+    address[1] === words[at + 1] &&
+    address[2] === words[at + 2] &&
+    address[3] === words[at + 3]
+  );
+}
+
+/** `udp 10.0.0.1:53`, for people. */
+export function describePort({ version, protocol, address, port }: PortRequest): string {
+  const name = protocol === PortProtocol.UDP ? 'udp' : 'tcp';
+  if (address === undefined) return `${name} *:${port} (IPv${version})`;
+  const text = formatAddress(address, version);
+  return `${name} ${version === 6 ? `[${text}]` : text}:${port}`;
+}
