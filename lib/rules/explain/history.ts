@@ -2,6 +2,7 @@
  * Why conditions with a memory, lots, the clock, sets and the payload do not hold. What they count is not asked again:
  * asking would count. Cold.
  */
+import { hasPorts } from '../../conntrack/tuples.js';
 import { formatAddress } from '../text/address.js';
 import type { Reasons } from './asked.js';
 
@@ -28,8 +29,10 @@ export const HISTORY_REASONS: Reasons = {
     if (negated) return `${side} ${address} is on the list ${name}${often}${within}`;
     return `${side} ${address} is not on the list ${name}${often}${within}`;
   },
-  time: (_spec, _scope, asked) =>
-    `the time of the packet is outside of ${asked.text.replace('-m time ', '')}`,
+  time: (_spec, _scope, asked) => {
+    const span = asked.text.replace('-m time ', '').replace(/ ?--datestop 2038-01-19T03:14:07/, '');
+    return `the time of the packet is outside of ${span}`;
+  },
   string: ({ from, to, negated }, _scope, asked) => {
     const pattern = asked.value('string') || asked.value('hex-string');
     const where = from === 0 && to === 65535 ? 'it' : `bytes ${from} to ${to === 65535 ? 'the end' : to}`;
@@ -37,12 +40,16 @@ export const HISTORY_REASONS: Reasons = {
   },
   u32: (_spec, _scope, asked) =>
     `its bytes are not as asked: u32 ${asked.isNegated('u32') ? '! ' : ''}${asked.value('u32')}`,
-  set: ({ name, sides, negated }, { packet, context }) => {
-    const address = (side: string) => formatAddress(packet.addresses, packet.version, side === 'src' ? 0 : 4);
-    const hasPorts = context.fragmentOffset === 0 && context.transport + 4 <= packet.end;
-    const port = (side: string) =>
-      hasPorts ? packet.u16(context.transport + (side === 'src' ? 0 : 2)) : 'no port';
-    const fields = sides.map((side, i) => (i === 0 ? address(side) : i === 1 ? port(side) : address(side)));
-    return `${fields.join(',')} is ${negated ? '' : 'not '}in the set ${name}`;
+  set: ({ name, sides, negated, packets, bytes }, { packet, context }) => {
+    const end = (at: 0 | 1) => {
+      const address = formatAddress(packet.addresses, packet.version, 4 * at);
+      const hasPort = hasPorts(context.protocol) === 1 && context.fragmentOffset === 0;
+      if (!hasPort || context.transport + 4 > packet.end) return address;
+      return `${packet.version === 6 ? `[${address}]` : address}:${packet.u16(context.transport + 2 * at)}`;
+    };
+    const counts =
+      packets === undefined && bytes === undefined ? '' : ', or not with the counts that are asked';
+    const by = sides.join(',');
+    return `${end(0)} > ${end(1)} is ${negated ? '' : 'not '}in the set ${name} by ${by}${counts}`;
   },
 };

@@ -100,8 +100,9 @@ export const TRANSPORT_REASONS: Reasons = {
         flags.negated,
       );
     }
-    const kinds = tcpOptions(packet, context.transport).kinds.join(',') || 'none';
-    return asked.isNot('tcp-option', 'TCP options', kinds);
+    const kinds = tcpOptions(packet, context.transport).kinds.filter((kind) => kind > 1);
+    const has = kinds.length === 0 ? 'it has no TCP options' : `it has the TCP options ${kinds.join(',')}`;
+    return `${has}, wanted ${asked.isNegated('tcp-option') ? 'anything but ' : ''}${asked.value('tcp-option')}`;
   },
   udp: portReason,
   icmp: icmpReason,
