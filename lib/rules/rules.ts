@@ -10,7 +10,7 @@ import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
 import { compileRuleset, needsTracking } from './compile.js';
-import type { RuleEnvironment, RulePlace, RulesObservers } from './environment.js';
+import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { restoreRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
@@ -19,9 +19,6 @@ import { ZONE_FROM_MARK } from './targets/connection.js';
 import { RuleWalk, type Walk } from './walk.js';
 
 export type { LogRecord, RuleEnvironment, RulePlace, RulesObservers } from './environment.js';
-
-/** Index of a table. */
-export const Table = { RAW: 0, MANGLE: 1, NAT: 2, FILTER: 3, SECURITY: 4 } as const;
 
 const ACCEPT = Verdict.ACCEPT;
 const NONE = NO_CHAIN;
@@ -93,11 +90,6 @@ export class Rules {
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
   remove(table?: TableName): void {
     this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
-  }
-
-  /** Who listens to the rules: what was given when they were made. */
-  get observers(): RulesObservers {
-    return this.#environment.observers;
   }
 
   /** From now on packets take another way through the tables, one that tells of it (`explain/`); undefined: the usual one. */
