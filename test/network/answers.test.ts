@@ -51,6 +51,18 @@ describe('a TCP header over two fragments', () => {
   });
 });
 
+it('a packet that TCPMSS looked at leaves in one piece, however it came in', () => {
+  const { router, sent } = makeRouter();
+  const rules = '*mangle\n-A FORWARD -p tcp -m tcp --syn -j TCPMSS --set-mss 1000\nCOMMIT\n';
+  router.engine.restore(6, rules, 'rules');
+  const header = '0fa00035000003e8000000005002faf0000000000000000000000000';
+  const from = 'ip fd00:a::2 > fd00:a::4 proto tcp';
+  router.receive(1, parsePacket(`${from} data ${header}${'00'.repeat(4)} frag 0 mf fragid 7`), 0);
+  router.receive(1, parsePacket(`${from} data ${'00'.repeat(64)} frag 32 fragid 7`), 0);
+  expect(sent).toHaveLength(1);
+  expect(sent[0]).toContain('len 76 frag 0 ');
+});
+
 describe('a routing header to the router', () => {
   const ping = (type: string, left: string) =>
     parsePacket(

@@ -66,6 +66,8 @@ export class MssTarget implements Target {
     if (bytes < TCP_HEADER_BYTES) return drop(packet, TRUNCATED);
     const headerBytes = (packet.u8(transport + 12) >>> 4) << 2;
     if (headerBytes < TCP_HEADER_BYTES || headerBytes > bytes) return drop(packet, TRUNCATED);
+    // The whole packet is made writable, in one piece: it does not leave in the fragments that it came in.
+    packet.fragmentLengths = undefined;
     const mss = this.#limit(packet);
     if (mss <= 0) return drop(packet, TOO_BIG);
     const last = transport + headerBytes - MSS_BYTES;
