@@ -148,11 +148,15 @@ class TableDelta {
 
 /**
  * What chance decided: ports and ids of reply tuples that are not the original's and that no rule fixes. Where one
- * packet has both, the destination's comes first, as destinations are translated first.
+ * packet has both, the destination's comes first, as destinations are translated first. With a rule that always draws
+ * (`--random`) what was drawn may be the original: then all count.
  */
 function randomPicks(scenario: Trace, steps: readonly TraceStep[]): RandomPick[] {
   const picks = new Map<string, RandomPick>();
   const fixed = new Set(scenario.fixedPorts);
+  const rules = `${scenario.rules4}\n${scenario.rules6}`;
+  const drawsSource = /-j (SNAT|MASQUERADE) .*--random/.test(rules);
+  const drawsDestination = /-j (DNAT|REDIRECT) .*--random/.test(rules);
   for (const [k, step] of steps.entries()) {
     for (const { id, born, orig, reply, status } of step.ct ?? []) {
       const add = (what: RandomPick['what'], value: number) => {
@@ -161,9 +165,11 @@ function randomPicks(scenario: Trace, steps: readonly TraceStep[]): RandomPick[]
       };
       if (orig.sport !== undefined && reply.sport !== undefined && reply.dport !== undefined) {
         const isDestination = scenario.randomDestinations && (status & DST_NAT) !== 0;
-        if (isDestination && reply.sport !== orig.dport && !fixed.has(reply.sport)) add('dport', reply.sport);
+        const isNewDestination = drawsDestination || reply.sport !== orig.dport;
+        if (isDestination && isNewDestination && !fixed.has(reply.sport)) add('dport', reply.sport);
         const isSource = (status & SRC_NAT) !== 0;
-        if (isSource && reply.dport !== orig.sport && !fixed.has(reply.dport)) add('sport', reply.dport);
+        const isNewSource = drawsSource || reply.dport !== orig.sport;
+        if (isSource && isNewSource && !fixed.has(reply.dport)) add('sport', reply.dport);
       } else if (orig.id !== undefined && reply.id !== undefined && reply.id !== orig.id) {
         add('icmp_id', reply.id);
       }
