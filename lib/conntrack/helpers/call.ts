@@ -116,7 +116,7 @@ export class Call implements HelperCall {
     return this.payloadOffset < end ? bytes.subarray(this.payloadOffset, end) : EMPTY;
   }
 
-  expect(expected: Expected): number {
+  expect(expected: Expected): number | undefined {
     const { port, shownPort, fromPort = 0 } = expected;
     const isSender = (expected.to ?? 'sender') === 'sender';
     const { entries } = this.#table;
@@ -138,7 +138,7 @@ export class Call implements HelperCall {
       }
       const said = this.#announce(expectation);
       if (said === Announced.DONE) return picked;
-      if (said !== Announced.CLASH || --attemptsLeft < 0) return 0;
+      if (said !== Announced.CLASH || --attemptsLeft < 0) return undefined;
       picked = this.#helpers.translator?.pick(wanted, MAX_PORT - wanted) ?? wanted;
     }
   }

@@ -69,8 +69,10 @@ function announce(call: HelperCall<LineStarts>, said: Announcement): Verdict {
   // What is written may be shorter than an address: the rest is then the sender's own.
   if (said.words?.some((word, i) => word !== sender[i]) === true) return ACCEPT;
   const port = call.expect({ port: said.port });
-  if (port === 0) return DROP;
+  if (port === undefined) return DROP;
   if (!call.isTranslated) return ACCEPT;
+  // There is no port 0 that could be told; it is expected all the same.
+  if (port === 0) return DROP;
   const text = writeAnnouncement(said.form, call.shownSender, port, call.version);
   return call.replace(
     said.offset,

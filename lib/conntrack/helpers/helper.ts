@@ -21,7 +21,7 @@ import type { Direction } from '../entries.js';
  *     const found = /^CALLME (\d+)/.exec(new TextDecoder().decode(call.payload));
  *     if (found === null) return Verdict.ACCEPT;
  *     const port = call.expect({ port: Number(found[1]) });
- *     if (port === 0) return Verdict.DROP;
+ *     if (port === undefined) return Verdict.DROP;
  *     return call.replace(7, found[1]!.length, new TextEncoder().encode(String(port)));
  *   },
  * });
@@ -85,9 +85,9 @@ export interface HelperCall<State = unknown> {
   readonly shownReceiverPort: number;
   /**
    * Expects a connection between the two ends. Returns the port that the end which connects must be told: the one asked
-   * for, or, behind NAT, another one if that is taken. Returns 0 if it cannot be expected.
+   * for, or, behind NAT, another one if that is taken; undefined if it cannot be expected.
    */
-  expect(expected: Expected): number;
+  expect(expected: Expected): number | undefined;
   /**
    * Puts `bytes` in the place of `lengthBytes` bytes of the payload from `offset` on; lengths, checksums and, for TCP,
    * all later sequence numbers follow. Returns ACCEPT, or DROP if the packet would be too long; what was expected during

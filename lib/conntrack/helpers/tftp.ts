@@ -23,6 +23,6 @@ export const tftp: Helper<undefined> = {
       port: isClient ? call.senderPort : call.receiverPort,
       shownPort: isClient ? call.shownSenderPort : call.shownReceiverPort,
     });
-    return port === 0 ? Verdict.DROP : Verdict.ACCEPT;
+    return port === undefined ? Verdict.DROP : Verdict.ACCEPT;
   },
 };
