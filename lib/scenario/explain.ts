@@ -303,7 +303,7 @@ export class Explainer implements WalkListener {
 
   onConsidered(rule: ConsideredRule, packet: Packet): void {
     const journey = this.#current.get(packet);
-    const { chain, number, text, isMatched, reason, outcome } = rule;
+    const { chain, number, text, isMatched, label, reason, outcome } = rule;
     if (journey === undefined) return;
     if (isMatched && outcome === undefined) journey.before = this.#look(packet).join('\n');
     journey.tables.at(-1)?.rules.push({
@@ -311,6 +311,7 @@ export class Explainer implements WalkListener {
       number,
       text,
       matched: isMatched,
+      trace: label,
       ...(reason === undefined ? {} : { reason }),
       ...(outcome === undefined ? {} : { outcome: outcomeWords(outcome, text) }),
     });

@@ -66,6 +66,8 @@ export interface RuleStep {
   /** The rule, a policy's verdict, or '' for the end of a chain. */
   readonly text: string;
   readonly matched: boolean;
+  /** As the TRACE target's lines in the kernel's log name it: `filter:FORWARD:rule:2`. */
+  readonly trace: string;
   /** Why it did not match. */
   readonly reason?: string;
   /** What a match led to, in words. */

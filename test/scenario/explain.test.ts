@@ -74,9 +74,17 @@ describe('an explained packet', () => {
         number: 1,
         text: '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
         matched: false,
+        trace: 'filter:FORWARD:rule:1',
         reason: 'ctstate is NEW, wanted RELATED,ESTABLISHED',
       },
-      { chain: 'FORWARD', number: 2, text: '-i lan -j ACCEPT', matched: true, outcome: 'accepted' },
+      {
+        chain: 'FORWARD',
+        number: 2,
+        text: '-i lan -j ACCEPT',
+        matched: true,
+        trace: 'filter:FORWARD:rule:2',
+        outcome: 'accepted',
+      },
     ]);
     expect(steps(told).filter(({ step }) => step === 'nat')).toMatchObject([
       { end: 'destination', before: '1.1.1.1:53', after: '1.1.1.1:53' },

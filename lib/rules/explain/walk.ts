@@ -29,6 +29,8 @@ export interface ConsideredRule extends RulePlace {
   /** The rule as iptables-save prints it, without `-A CHAIN`; of a policy its verdict; of a chain's end ''. */
   readonly text: string;
   readonly isMatched: boolean;
+  /** What Linux's TRACE calls it: `filter:FORWARD:rule:2`. */
+  readonly label: string;
   /** Of a rule that did not match: the first condition that does not hold, in words. */
   readonly reason?: string;
   /** Of one that matched: what became of the packet. `next`: it goes on behind the rule. */
@@ -236,6 +238,7 @@ export class ExplainingWalk implements Walk {
         family,
         text,
         isMatched: reason === undefined,
+        label: traceLabel(place.table, chain, rule, place.number),
         ...(reason === undefined ? {} : { reason }),
         ...(reason !== undefined || outcome === undefined ? {} : { outcome }),
       },
@@ -254,4 +257,28 @@ export class ExplainingWalk implements Walk {
     }
     return rows[index] as Row;
   }
+}
+
+/**
+ * A rule's name in the kernel's log. A rule without conditions whose target is a verdict is called like the end of a
+ * chain, which is how the kernel tells ends.
+ */
+function traceLabel(
+  table: string,
+  chain: ChainSpec,
+  rule: RuleSpec | undefined,
+  number: RulePlace['number'],
+): string {
+  const end = chain.policy === undefined ? 'return' : 'policy';
+  if (rule === undefined) return `${table}:${chain.name}:${end}:${chain.rules.length + 1}`;
+  return `${table}:${chain.name}:${isPlainVerdict(rule) ? end : 'rule'}:${number}`;
+}
+
+function isPlainVerdict(rule: RuleSpec): boolean {
+  const { source, destination, inInterface, outInterface, protocol, fragment, matches, target } = rule;
+  const { kind } = target;
+  const isVerdict =
+    kind === 'ACCEPT' || kind === 'DROP' || kind === 'RETURN' || (kind === 'NFQUEUE' && 'verdict' in target);
+  const condition = source ?? destination ?? inInterface ?? outInterface ?? protocol ?? fragment;
+  return isVerdict && matches.length === 0 && condition === undefined;
 }
