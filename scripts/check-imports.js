@@ -36,6 +36,8 @@ const PACKAGES = new Map([
   ['xxhash-wasm', 'any'],
   ['eventemitter3', 'any'],
   ['commander', 'cli'],
+  ['koffi', 'node'],
+  ['ws', 'node'],
 ]);
 /** Globals that only Node has. */
 const NODE_GLOBALS = new Set([
