@@ -48,6 +48,19 @@ export const DropReason = {
   SCOPE: 34,
   // helpers
   HELPER: 35,
+  // links and the gateway's services
+  LINK_DOWN: 36,
+  LINK_UNHEARD: 37,
+  LINK_BAD_FRAME: 38,
+  LINK_OTHER_HOST: 39,
+  LINK_OFFLOAD: 40,
+  NEIGHBOUR_QUEUE_FULL: 41,
+  NEIGHBOUR_UNREACHABLE: 42,
+  NEIGHBOUR_REFUSED: 43,
+  SERVICE_REFUSED: 44,
+  GATEWAY_CLOSED: 45,
+  // changed rules
+  RULE_CHANGED: 46,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

@@ -80,6 +80,8 @@ export class Engine {
   readonly reassembler: Reassembler;
   /** The sets that rules of both families may name (`ipset`). */
   readonly sets = new SetRegistry();
+  /** Who hears of LOG, NFLOG, rule traces and bindings; may be set at any time. */
+  readonly observers: RulesObservers;
   readonly rules4: Rules;
   readonly rules6: Rules;
   /** Why packets were dropped, over all rooms. */
@@ -98,12 +100,13 @@ export class Engine {
     this.helpers = this.tracker.helpers;
     this.helpers.translator = new HelperNat(this.nat, this.random, () => this.tracker.context.now);
     this.reassembler = new Reassembler();
+    this.observers = options.observers ?? {};
     const environment = {
       tracker: this.tracker,
       nat: this.nat,
       host: this.host,
       random: this.random,
-      observers: options.observers ?? {},
+      observers: this.observers,
       shared: new SharedStates(),
       sets: this.sets,
       wallTimeMs: options.wallTimeMs,

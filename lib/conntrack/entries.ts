@@ -52,6 +52,8 @@ export const Status = {
   NAT_CLASH: 4096,
   HELPER: 8192,
   OFFLOAD: 16384,
+  /** Not of Linux: the rules that let it be have changed, and it is looked at again at its next packet. */
+  REVIEW: 1 << 20,
 } as const;
 
 /** Offset of the links in a tuple's line, for the tuple chains. */

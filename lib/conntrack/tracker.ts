@@ -24,7 +24,7 @@ import { trackIcmpError } from './protocols/icmp-error.js';
 import { trackSctp } from './protocols/sctp.js';
 import { trackTcp } from './protocols/tcp.js';
 import { trackUdp, trackUdpLite } from './protocols/udp.js';
-import { ConntrackTable } from './table.js';
+import { ConntrackTable, DestroyReason } from './table.js';
 import { Templates } from './templates.js';
 import { invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
 
@@ -39,6 +39,7 @@ const ESTABLISHED_REPLY = CtInfo.ESTABLISHED_REPLY;
 const UNTRACKED = CtInfo.UNTRACKED;
 const ORIGINAL = Direction.ORIGINAL;
 const REPLY = Direction.REPLY;
+const REVIEW = Status.REVIEW;
 const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 
@@ -87,6 +88,15 @@ export interface TrackerStatistics {
   earlyDrop: number;
 }
 
+/** Judges connections that were marked with the status REVIEW because what let them be has changed. */
+export interface FlowReviewer {
+  /**
+   * Called with the next packet of such a connection, mark taken away. Returns 1 if it may go on, or 0: it is then
+   * over (RULE_CHANGED); a packet of the original direction begins a new one, a reply is dropped.
+   */
+  review(packet: Packet, table: ConntrackTable, entry: EntryId): 0 | 1;
+}
+
 export class Tracker {
   readonly context = new TrackContext();
   readonly drops = new DropCounters();
@@ -103,6 +113,8 @@ export class Tracker {
   maxConnections: number;
   /** Told when an entry was linked; set only while somebody listens. */
   onConfirm: ((table: ConntrackTable, entry: EntryId) => void) | undefined = undefined;
+  /** Judges connections with the status REVIEW; without one they go on. */
+  reviewer: FlowReviewer | undefined = undefined;
   /** 1 while a full table may evict unassured entries. */
   readonly #earlyDrop: number;
   readonly #seed: number;
@@ -190,6 +202,14 @@ export class Tracker {
         if (packet.reason !== DropReason.NONE) return this.#drop(packet, packet.reason);
         return this.#invalid(packet);
       }
+      if ((table.entries.status(entry) & REVIEW) !== 0 && this.#review(packet, table, entry) === 0) {
+        const isReply = packet.ctinfo >= ESTABLISHED_REPLY;
+        table.destroy(entry, DestroyReason.RULE_CHANGED);
+        packet.entry = NIL;
+        packet.ctinfo = INVALID;
+        if (isReply) return this.#drop(packet, DropReason.RULE_CHANGED);
+        continue;
+      }
       const said = this.#judge(packet, table, entry, hook);
       if (said === TRACK_ACCEPT) {
         if (packet.ctinfo === ESTABLISHED_REPLY) this.context.mark(table, entry, Status.SEEN_REPLY, 1);
@@ -202,6 +222,12 @@ export class Tracker {
       if (said === TRACK_DROP) return this.#drop(packet, DropReason.CT_INVALID_DROPPED);
       return this.#invalid(packet);
     }
+  }
+
+  /** Whether a connection whose rules have changed may go on: 1 or 0. */
+  #review(packet: Packet, table: ConntrackTable, entry: EntryId): 0 | 1 {
+    table.entries.clearStatus(entry, REVIEW);
+    return this.reviewer === undefined ? 1 : this.reviewer.review(packet, table, entry);
   }
 
   /** Finds or makes the packet's entry and sets `entry` and `ctinfo`. NIL: INVALID, or a reason to drop is set. */

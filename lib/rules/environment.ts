@@ -40,6 +40,8 @@ export interface RulesObservers {
   onRule?: ((place: RulePlace, packet: Packet, hook: number) => void) | undefined;
   /** The same for packets that met TRACE. */
   onTrace?: ((place: RulePlace, packet: Packet, hook: number) => void) | undefined;
+  /** A DNAT rule has bound the connection that the packet begins: it is in `packet.entry`, not confirmed yet. */
+  onBind?: ((place: RulePlace, packet: Packet) => void) | undefined;
   /** NFQUEUE: decides at once. Without a listener the packet is dropped, or passes with `--queue-bypass`. */
   onQueue?: ((queue: number, packet: Packet, hook: number) => Verdict) | undefined;
   /** TEE: a copy of the packet, owned by the listener, meant for a neighbour with the address `gateway`. */

@@ -33,7 +33,7 @@ export function createTarget(spec: TargetSpec, scope: RuleScope): Target | undef
     case 'SNAT':
       return new SourceNatTarget(spec, nat);
     case 'DNAT':
-      return new DestinationNatTarget(spec, nat);
+      return new DestinationNatTarget(spec, scope);
     case 'MASQUERADE':
       return new MasqueradeTarget(spec, nat);
     case 'REDIRECT':

@@ -6,7 +6,7 @@
 import type { Nat } from '../../nat/nat.js';
 import { Manip, type NatRange, NatRangeFlag } from '../../nat/range.js';
 import type { Packet } from '../../wire/packet.js';
-import type { Hook } from '../../wire/verdict.js';
+import { type Hook, Verdict } from '../../wire/verdict.js';
 import type {
   AddressRange,
   MasqueradeTarget as MasqueradeSpec,
@@ -15,10 +15,13 @@ import type {
   NumberRange,
   RedirectTarget as RedirectSpec,
 } from '../ast.js';
+import type { RuleScope } from '../compile.js';
 import type { RuleContext, Target } from '../context.js';
+import type { RulePlace, RulesObservers } from '../environment.js';
 
 const SRC = Manip.SRC;
 const DST = Manip.DST;
+const ACCEPT = Verdict.ACCEPT;
 
 interface RangeParts {
   readonly addresses?: AddressRange | undefined;
@@ -65,14 +68,22 @@ export class SourceNatTarget implements Target {
 export class DestinationNatTarget implements Target {
   readonly #nat: Nat;
   readonly #range: NatRange;
+  readonly #place: RulePlace;
+  readonly #observers: RulesObservers;
 
-  constructor(spec: NatSpec, nat: Nat) {
-    this.#nat = nat;
+  constructor(spec: NatSpec, scope: RuleScope) {
+    this.#nat = scope.environment.nat;
+    this.#observers = scope.environment.observers;
+    this.#place = scope.place;
     this.#range = natRange(spec);
   }
 
   act(packet: Packet): number {
-    return this.#nat.setup(packet, this.#range, DST);
+    const verdict = this.#nat.setup(packet, this.#range, DST);
+    if (verdict === ACCEPT && this.#observers.onBind !== undefined) {
+      this.#observers.onBind(this.#place, packet);
+    }
+    return verdict;
   }
 }
 
