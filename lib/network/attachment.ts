@@ -97,18 +97,20 @@ export function isDone(offload: Offload): boolean {
   return offload.needsChecksum === 0 && offload.gsoType === 'none';
 }
 
-/** True if the fields lie within a frame of `lengthBytes`: what a peer sent is not believed. */
-export function isSoundOffload(offload: Offload, lengthBytes: number): boolean {
-  if (offload.needsChecksum !== 0) {
-    const { checksumStart, checksumOffset } = offload;
-    if (!(checksumStart >= 0 && checksumOffset >= 0)) return false;
-    if (!(checksumStart + checksumOffset + 2 <= lengthBytes)) return false;
-  }
-  if (offload.gsoType === 'none') return true;
-  if (offload.needsChecksum === 0) return false;
-  return (
-    offload.gsoSizeBytes > 0 &&
-    offload.headerBytes > offload.checksumStart &&
-    offload.headerBytes <= lengthBytes
-  );
+const GSO_TYPES: readonly unknown[] = ['none', 'tcp4', 'tcp6', 'udp'] satisfies Offload['gsoType'][];
+
+/** True if this is an {@link Offload} whose fields lie within a frame of `lengthBytes`: peers are not believed. */
+export function isSoundOffload(offload: unknown, lengthBytes: number): offload is Offload {
+  if (typeof offload !== 'object' || offload === null) return false;
+  const { needsChecksum, checksumStart, checksumOffset, gsoType, gsoSizeBytes, headerBytes } =
+    offload as Partial<Record<keyof Offload, unknown>>;
+  if (!isCount(needsChecksum) || !isCount(checksumStart) || !isCount(checksumOffset)) return false;
+  if (!isCount(gsoSizeBytes) || !isCount(headerBytes) || !GSO_TYPES.includes(gsoType)) return false;
+  if (needsChecksum !== 0 && checksumStart + checksumOffset + 2 > lengthBytes) return false;
+  if (gsoType === 'none') return true;
+  return needsChecksum !== 0 && gsoSizeBytes > 0 && headerBytes > checksumStart && headerBytes <= lengthBytes;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff;
 }

@@ -1,0 +1,40 @@
+/**
+ * A BroadcastChannel as an Ethernet segment: every page and worker of the origin that has it open hears each frame.
+ * Browser-safe. The message is the frame's bytes, as v86's in-browser network (`v86-inbrowser-0`) has it.
+ *
+ * The channel copies a message once for each listener and tells nothing of slow ones: no limit here to what the
+ * platform queues.
+ */
+import { type Attachment, claimPort, isDone, needEthernet, noTraffic, receiveFrame } from './attachment.js';
+import type { LinkPort } from './port.js';
+
+/** What is used of a BroadcastChannel. */
+export interface BroadcastEndpoint {
+  postMessage(message: unknown): void;
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+  removeEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+}
+
+/** Plugs an Ethernet port into a channel. Closing leaves the channel open: it is the caller's. */
+export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoint): Attachment {
+  needEthernet(port, 'a broadcast channel');
+  const counters = noTraffic();
+  const release = claimPort(port, (frame, offload) => {
+    if (offload !== undefined && !isDone(offload)) {
+      counters.droppedFrames++;
+      return;
+    }
+    // A view would be cloned together with all of the buffer behind it.
+    channel.postMessage(frame.slice());
+    counters.transmittedFrames++;
+  });
+  const onMessage = (event: { data: unknown }): void => receiveFrame(port, event.data, counters);
+  channel.addEventListener('message', onMessage);
+  return {
+    counters,
+    close: () => {
+      channel.removeEventListener('message', onMessage);
+      release();
+    },
+  };
+}
