@@ -320,7 +320,9 @@ export class Router implements RouterCore {
   /** A packet to ourselves comes in again; its connection stays attached. */
   #loop(passage: Passage): void {
     const packet = passage.packet;
-    const routeType = passage.routeType;
+    // What was on its way out before OUTPUT turned it round is for ourselves now.
+    const isTurned = passage.routeType === AddressType.UNICAST;
+    const routeType = isTurned ? AddressType.LOCAL : passage.routeType;
     packet.outInterface = 0;
     passage.isInput = 1;
     const before = packet.addresses[4];

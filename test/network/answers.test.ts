@@ -131,3 +131,12 @@ COMMIT
     expect(entries.state(entries.entryOfSlot(0))).toBe(SYN_SENT);
   });
 });
+
+it('a SYN that OUTPUT redirects to a closed port of our own is reset, and its connection is gone', () => {
+  const { router, sent } = makeRouter();
+  const rules = '*nat\n-A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n';
+  router.engine.restore(4, rules, 'rules');
+  expect(router.sendLocal(parsePacket('tcp 10.0.0.1:4000 > 10.0.0.4:80 SYN seq 1'), 0)).toBe(0);
+  expect(sent).toEqual([]);
+  expect(router.engine.tracker.count).toBe(0);
+});
