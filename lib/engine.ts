@@ -42,6 +42,8 @@ const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const INVALID = CtInfo.INVALID;
 
+const NOT_REROUTED = -1;
+
 const RAW = 0;
 const MANGLE = 1;
 const NAT = 2;
@@ -88,6 +90,8 @@ export class Engine {
   readonly drops = new DropCounters();
   readonly #alwaysTracking: number;
   readonly #dropInvalid: number;
+  /** Interface that the packet in OUTPUT will leave by since its way was found anew. */
+  #rerouted = NOT_REROUTED;
 
   constructor(options: EngineOptions) {
     this.host = options.host;
@@ -196,8 +200,14 @@ export class Engine {
       case FORWARD:
         return this.#filter(hook, packet, nowMs);
       case OUTPUT: {
-        const verdict = this.#enter(hook, packet, nowMs);
-        return verdict === ACCEPT ? this.#afterNat(hook, packet, nowMs) : verdict;
+        // A packet of the router's own may be under way inside another one's OUTPUT.
+        const before = this.#rerouted;
+        this.#rerouted = NOT_REROUTED;
+        let verdict = this.#enter(hook, packet, nowMs);
+        if (verdict === ACCEPT) verdict = this.#afterNat(hook, packet, nowMs);
+        if (this.#rerouted !== NOT_REROUTED) packet.outInterface = this.#rerouted;
+        this.#rerouted = before;
+        return verdict;
       }
       default: {
         const verdict = this.#table(MANGLE, hook, packet, nowMs);
@@ -270,9 +280,17 @@ export class Engine {
         packet.addresses[0] !== source ||
         packet.addresses[4] !== destination)
     ) {
-      this.host.reroute(packet);
+      this.#reroute(packet);
     }
     return verdict;
+  }
+
+  /** Finds the way anew. The rest of the hook's rules still see the interface that the packet was to leave by before. */
+  #reroute(packet: Packet): void {
+    const out = packet.outInterface;
+    this.host.reroute(packet);
+    this.#rerouted = packet.outInterface;
+    packet.outInterface = out;
   }
 
   #translate(hook: Hook, packet: Packet, nowMs: number): Verdict {
@@ -286,7 +304,7 @@ export class Engine {
       verdict === ACCEPT &&
       (packet.addresses[4] !== before || packet.addresses[7] !== low)
     ) {
-      this.host.reroute(packet);
+      this.#reroute(packet);
     }
     return verdict;
   }
