@@ -46,6 +46,8 @@ export interface Route {
 class RouteTable {
   #rows: Int32Array = new Int32Array(0);
   #routes: Route[] = [];
+  /** Interfaces whose routes are not searched. */
+  readonly #down = new Set<number>();
 
   get rows(): Int32Array {
     return this.#rows;
@@ -65,9 +67,16 @@ class RouteTable {
     this.#build(this.#routes.filter((route) => !isIt(route)));
   }
 
+  setLink(index: number, state: 'up' | 'down'): void {
+    if (state === 'down') this.#down.add(index);
+    else this.#down.delete(index);
+    this.#build(this.#routes);
+  }
+
   #build(routes: Route[]): void {
-    const rows = new Int32Array(routes.length * STRIDE);
-    for (const [i, route] of routes.entries()) {
+    const searched = routes.filter((route) => !this.#down.has(route.interface));
+    const rows = new Int32Array(searched.length * STRIDE);
+    for (const [i, route] of searched.entries()) {
       const row = i * STRIDE;
       rows[row + PREFIX] = route.prefix;
       rows.set(route.network, row + NETWORK);
@@ -242,6 +251,12 @@ export class Routes {
       if (address.version === gone.version) this.#connect(index, address);
     }
     return true;
+  }
+
+  /** Routes over an interface that is down are kept, but not searched; the router's own addresses on it stay local. */
+  setLink(index: number, state: 'up' | 'down'): void {
+    this.#main4.setLink(index, state);
+    this.#main6.setLink(index, state);
   }
 
   /** Routes of the main table, as they are searched. */

@@ -1,0 +1,37 @@
+/**
+ * Options of a gateway, as users write them.
+ */
+import type { Clock } from '../clock.js';
+import type { EngineOptions } from '../engine.js';
+import type { NeighbourOptions } from './neighbours.js';
+
+/** One interface of a gateway. */
+export interface GatewayInterfaceOptions {
+  /** Name by which rules and routes know it. */
+  readonly name: string;
+  /** What goes over it: IP packets (a TUN device), or Ethernet frames (an emulated network card). Default `ip`. */
+  readonly link?: 'ip' | 'ethernet';
+  /** The gateway's own addresses on it: `10.0.0.1/24`, `fd00::1/64`. */
+  readonly addresses: readonly string[];
+  /** Largest IP packet, bytes. Default 1500. */
+  readonly mtu?: number;
+  /** Ethernet: the gateway's own address. Default: a random, locally administered one. */
+  readonly mac?: string;
+  /** Ethernet: limits and times of the neighbour table. */
+  readonly neighbours?: NeighbourOptions;
+  /** Ethernet: stations with fixed addresses; nobody else gets them. */
+  readonly stations?: readonly { readonly address: string; readonly mac: string }[];
+}
+
+/** Options of `createGateway`; the engine's own may be among them. */
+export interface GatewayOptions extends Omit<EngineOptions, 'host'> {
+  readonly interfaces: readonly GatewayInterfaceOptions[];
+  /** As in `ip route add`: `default via 203.0.113.254`, `10.1.0.0/16 dev lan`; `-6` in front for IPv6. */
+  readonly routes?: readonly string[];
+  /** iptables-save text by family. */
+  readonly rules?: { readonly 4?: string; readonly 6?: string };
+  /** Settings by their names under /proc/sys. */
+  readonly sysctls?: Readonly<Record<string, string | number>>;
+  /** Default: the machine's monotonic clock. */
+  readonly clock?: Clock;
+}

@@ -1,0 +1,371 @@
+/**
+ * The sandbox network's centre: a router and engine with interfaces that links plug into, its services, and its time.
+ *
+ *   const gateway = createGateway({ interfaces: [{ name: 'lan', link: 'ethernet', addresses: ['10.0.0.1/24'] }, ...] });
+ *   gateway.interface('lan').onTransmit = (frame) => guest.send(frame);
+ *   guest.onFrame = (frame) => gateway.interface('lan').receive(frame);
+ *
+ * Time: one timer that never keeps a process alive does what is due (fragments, the reaper, neighbours, services);
+ * with a clock of his own a caller says `advance` and it happens at once. `close` ends all of it: frames are then
+ * counted and dropped. Packets never throw; what is configured wrongly throws a ConfigurationError and changes nothing.
+ */
+import { EventEmitter } from 'eventemitter3';
+import { type Clock, systemClock } from '../clock.js';
+import { type DropCounters, DropReason } from '../counters.js';
+import type { Engine } from '../engine.js';
+import { ConfigurationError } from '../errors.js';
+import { SeededRandom, unpredictableRandom } from '../random.js';
+import { type AddressWords, formatAddress } from '../wire/address.js';
+import { EthernetLink, type EthernetOwner } from './ethernet.js';
+import type { GatewayEvents } from './gateway-events.js';
+import { GatewayInterface, type InterfaceLink, type InterfaceOwner } from './gateway-interface.js';
+import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.js';
+import { parseInterfaceAddress } from './interfaces.js';
+import type { Origin, RouterOutput } from './link.js';
+import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js';
+import { NeighbourDiscovery } from './nd.js';
+import type { NeighbourEvent } from './neighbours.js';
+import type { Offload } from './port.js';
+import { Router } from './router.js';
+import { type Timed, Timers } from './timers.js';
+
+const DEFAULT_MTU = 1500;
+/** Longest sleep of the timer: what became due without telling is found then, ms. */
+const LONGEST_SLEEP_MS = 1000;
+
+/** Makes a gateway; it runs at once. Throws a ConfigurationError. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new Gateway(options);
+}
+
+export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
+  readonly router: Router;
+  readonly engine: Engine;
+  readonly events = new EventEmitter<GatewayEvents>();
+  /** What is due by time alone; parts of the gateway add theirs. */
+  readonly timers = new Timers();
+  readonly nd: NeighbourDiscovery;
+  readonly interfaces: readonly GatewayInterface[];
+  readonly rules: GatewayRules;
+  readonly #clock: Clock;
+  /** By interface index; undefined for raw IP. */
+  readonly #ethernet: (EthernetLink | undefined)[] = [];
+  /** By interface index. */
+  readonly #ports: (GatewayInterface | undefined)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerMs = Number.POSITIVE_INFINITY;
+  #batchMs = -1;
+  #isClosed = 0;
+
+  constructor(options: GatewayOptions) {
+    this.#clock = options.clock ?? systemClock;
+    const random = options.random ?? unpredictableRandom();
+    // Addresses of interfaces come from a generator of their own: NAT's picks do not depend on them.
+    const macs = new SeededRandom(random.u32());
+    const plans = options.interfaces.map((one) => planInterface(one, macs));
+    this.router = new Router({
+      ...options,
+      random,
+      interfaces: plans.map(({ options: { name, mtu }, addresses }) => ({
+        name,
+        addresses,
+        mtu: mtu ?? DEFAULT_MTU,
+      })),
+    });
+    this.engine = this.router.engine;
+    this.router.output = this;
+    this.router.nowMs = this.#clock.nowMs();
+    this.rules = new GatewayRules(this);
+    this.nd = new NeighbourDiscovery(this.router);
+    this.router.neighbourMessages = this.nd;
+    for (const [name, value] of Object.entries(options.sysctls ?? {})) this.router.sysctl(name, value);
+    this.interfaces = plans.map((plan, i) => this.#makeInterface(plan, i + 1));
+    for (const family of [4, 6] as const) {
+      const text = options.rules?.[family];
+      if (text !== undefined) this.engine.restore(family, text, `rules ${family}`);
+    }
+    this.timers.add({
+      nextMs: () => this.router.nextTimerMs(),
+      advance: (nowMs) => this.router.advance(nowMs),
+    });
+    this.timers.add(reaperOf(this.engine));
+    this.engine.tick(this.router.nowMs);
+    this.timers.onStep = (nowMs) => {
+      this.router.nowMs = nowMs;
+    };
+    this.timers.onEarlier = (atMs) => this.#wake(atMs);
+    this.#schedule();
+  }
+
+  #makeInterface(plan: InterfacePlan, index: number): GatewayInterface {
+    const { name, link = 'ip', mtu = DEFAULT_MTU, neighbours = {}, stations = [] } = plan.options;
+    const port = new GatewayInterface(this, { name, index, link, mtu, mac: plan.mac });
+    this.#ports[index] = port;
+    if (plan.mac === undefined) {
+      port.connect(new RawLink(this.router, port));
+      return port;
+    }
+    const ethernet = new EthernetLink(port, this, plan.mac, neighbours);
+    this.#ethernet[index] = ethernet;
+    port.connect(ethernet);
+    this.nd.add(ethernet);
+    this.timers.add(ethernet.neighbours);
+    for (const station of stations) {
+      const { version, words } = parseInterfaceAddress(station.address);
+      ethernet.neighbours.pin(version, words, parseMac(station.mac), this.router.nowMs);
+    }
+    return port;
+  }
+
+  // ---- interfaces ----
+
+  /** An interface by name. Throws a ConfigurationError if there is none. */
+  interface(name: string): GatewayInterface {
+    const found = this.interfaces.find((one) => one.name === name);
+    if (found === undefined) {
+      throw new ConfigurationError('unknown', 'no such interface', {
+        word: name,
+        expected: this.interfaces.map((one) => one.name).join(', '),
+      });
+    }
+    return found;
+  }
+
+  /** The Ethernet side of an interface: its neighbours; undefined for raw IP. */
+  ethernet(name: string): EthernetLink | undefined {
+    return this.#ethernet[this.interface(name).index];
+  }
+
+  /** Gives an interface another address (`10.0.0.9/24`), and tells the stations on its link. */
+  addAddress(name: string, text: string): void {
+    const { index } = this.interface(name);
+    this.#now();
+    this.router.addAddress(index, text);
+    const { version, words } = parseInterfaceAddress(text);
+    this.#ethernet[index]?.announce(version, words);
+  }
+
+  /** Takes an address away; connections that were masqueraded to it end. */
+  removeAddress(name: string, text: string): void {
+    const { index } = this.interface(name);
+    const nowMs = this.#now();
+    this.router.removeAddress(index, text);
+    const { version, words } = parseInterfaceAddress(text);
+    this.engine.tracker.begin(nowMs);
+    this.engine.nat.addressGone(version, index, Int32Array.from(words), 0);
+  }
+
+  /**
+   * Takes a link down or up again. While it is down nothing goes in or out, packets to it find no route, its neighbours
+   * are forgotten, and connections that were masqueraded behind it end.
+   */
+  setLink(name: string, state: 'up' | 'down'): void {
+    const port = this.interface(name);
+    if (port.state === state || port.state === 'closed') return;
+    const nowMs = this.#now();
+    port.setState(state);
+    this.router.routes.setLink(port.index, state);
+    if (state === 'up') return;
+    this.engine.tracker.begin(nowMs);
+    this.engine.nat.interfaceGone(port.index);
+    this.#ethernet[port.index]?.neighbours.clear();
+  }
+
+  /** Adds a route, as `ip route add`. */
+  addRoute(text: string): void {
+    this.router.routes.add(text);
+  }
+
+  removeRoute(text: string): void {
+    this.router.routes.remove(text);
+  }
+
+  // ---- rules and settings ----
+
+  /** Replaces the tables that the iptables-save text has. Throws a ConfigurationError, and nothing has changed then. */
+  restore(family: 4 | 6, text: string, file?: string): void {
+    this.engine.restore(family, text, file);
+    this.engine.tick(this.#now());
+    this.#schedule();
+  }
+
+  /** Sets a setting by its name under /proc/sys. */
+  sysctl(name: string, value: string | number): void {
+    this.router.sysctl(name, value);
+  }
+
+  getSysctl(name: string): number | undefined {
+    return this.router.getSysctl(name);
+  }
+
+  /** Why packets were dropped, by everything behind the interfaces. */
+  get drops(): DropCounters {
+    return this.engine.drops;
+  }
+
+  // ---- packets ----
+
+  /** Time of what is done now, ms: the clock's, or the batch's. */
+  get nowMs(): number {
+    return this.#batchMs >= 0 ? this.#batchMs : this.#clock.nowMs();
+  }
+
+  /** Runs `work`, for which the clock is read once: for adapters that have several frames at a time. */
+  batch(work: () => void): void {
+    const before = this.#batchMs;
+    this.#batchMs = this.#clock.nowMs();
+    try {
+      work();
+    } finally {
+      this.#batchMs = before;
+    }
+  }
+
+  transmit(interfaceIndex: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void {
+    const ethernet = this.#ethernet[interfaceIndex];
+    if (ethernet !== undefined) {
+      ethernet.transmit(bytes, start, end, origin);
+      return;
+    }
+    const isAll = start === 0 && end === bytes.length;
+    this.#ports[interfaceIndex]?.transmit(isAll ? bytes : bytes.subarray(start, end));
+  }
+
+  receiveOffload(port: GatewayInterface, _frame: Uint8Array, _offload: Offload): void {
+    port.drops.count(DropReason.LINK_OFFLOAD);
+  }
+
+  // ---- time ----
+
+  /** Does all that is due up to `nowMs`, each thing at its time; without an argument up to the clock's time. */
+  advance(nowMs = this.#clock.nowMs()): void {
+    if (this.#isClosed === 1) return;
+    this.timers.advance(nowMs);
+    this.router.nowMs = nowMs;
+    this.engine.tick(nowMs);
+    this.#schedule();
+  }
+
+  /** Ends the gateway: timers stop, interfaces close, connections are left as they are. Twice does nothing. */
+  close(): void {
+    if (this.#isClosed === 1) return;
+    this.#isClosed = 1;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.timers.onEarlier = undefined;
+    this.engine.reaper.stop();
+    for (const port of this.interfaces) port.setState('closed');
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed === 1;
+  }
+
+  #now(): number {
+    const { nowMs } = this;
+    this.router.nowMs = nowMs;
+    return nowMs;
+  }
+
+  #wake(atMs: number): void {
+    if (atMs < this.#timerMs) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isClosed === 1) return;
+    clearTimeout(this.#timer);
+    const nowMs = this.#clock.nowMs();
+    const sleepMs = Math.min(LONGEST_SLEEP_MS, Math.max(0, this.timers.nextMs() - nowMs));
+    this.#timerMs = nowMs + sleepMs;
+    const timer = setTimeout(() => this.advance(), sleepMs);
+    if (typeof timer === 'object') timer.unref?.();
+    this.#timer = timer;
+  }
+
+  // ---- reports ----
+
+  reportNeighbour(port: GatewayInterface, event: NeighbourEvent): void {
+    const { kind, version, words, station, claimant } = event;
+    this.events.emit('neighbour', {
+      kind,
+      interface: port.name,
+      address: formatAddress(words, version),
+      ...(kind === 'unreachable' ? {} : { station: formatMac(station.high, station.low) }),
+      ...(claimant === undefined ? {} : { claimant: formatMac(claimant.high, claimant.low) }),
+    });
+  }
+
+  reportUsurper(port: GatewayInterface, words: AddressWords, version: 4 | 6, by: Mac): void {
+    this.events.emit('neighbour', {
+      kind: 'usurped',
+      interface: port.name,
+      address: formatAddress(words, version),
+      station: port.mac ?? '',
+      claimant: formatMac(by.high, by.low),
+    });
+  }
+}
+
+/** The rules of both families. */
+export class GatewayRules {
+  readonly #gateway: Gateway;
+
+  constructor(gateway: Gateway) {
+    this.#gateway = gateway;
+  }
+
+  /** As iptables-save prints them. */
+  save(family: 4 | 6 = 4, counters: 'with' | 'without' = 'without'): string {
+    return this.#gateway.engine.save(family, counters);
+  }
+
+  restore(family: 4 | 6, text: string, file?: string): void {
+    this.#gateway.restore(family, text, file);
+  }
+}
+
+/** An interface that carries IP packets as they are. */
+class RawLink implements InterfaceLink {
+  readonly #router: Router;
+  readonly #index: number;
+
+  constructor(router: Router, port: GatewayInterface) {
+    this.#router = router;
+    this.#index = port.index;
+  }
+
+  receive(packet: Uint8Array, nowMs: number): void {
+    this.#router.receive(this.#index, packet, nowMs);
+  }
+}
+
+function reaperOf({ reaper }: Engine): Timed {
+  return { nextMs: () => reaper.nextMs, advance: (nowMs) => reaper.advance(nowMs) };
+}
+
+interface InterfacePlan {
+  readonly options: GatewayInterfaceOptions;
+  readonly addresses: readonly string[];
+  readonly mac: Mac | undefined;
+}
+
+/** Ethernet interfaces have an address of their own, and with IPv6 a link-local one. */
+function planInterface(options: GatewayInterfaceOptions, macs: SeededRandom): InterfacePlan {
+  const { addresses, link = 'ip' } = options;
+  if (link === 'ip') {
+    const word = options.mac !== undefined ? 'mac' : options.stations !== undefined ? 'stations' : undefined;
+    if (word !== undefined) {
+      throw new ConfigurationError('conflict', `${options.name} carries IP packets`, {
+        word,
+        expected: "link: 'ethernet'",
+      });
+    }
+    return { options, addresses, mac: undefined };
+  }
+  const mac = options.mac === undefined ? randomMac(macs) : parseMac(options.mac);
+  const parsed = addresses.map(parseInterfaceAddress);
+  const has6 = parsed.some(({ version }) => version === 6);
+  const hasLinkLocal = parsed.some(({ version, words }) => version === 6 && words[0] >>> 22 === 0x3fa);
+  if (!has6 || hasLinkLocal) return { options, addresses, mac };
+  return { options, addresses: [...addresses, `${formatAddress(linkLocalOf(mac), 6)}/64`], mac };
+}
