@@ -31,6 +31,7 @@ export class ExhaustedRanges {
   readonly #inverse = new Int32Array(KEY_WORDS);
   #next = 0;
   #held = 0;
+  #released = 0;
 
   constructor(table: ConntrackTable) {
     this.#table = table;
@@ -38,6 +39,14 @@ export class ExhaustedRanges {
       // What was never confirmed had no port: the connections refused for want of one come by here.
       if (this.#held > 0 && reason !== DestroyReason.DISCARDED) this.#forget(entry);
     });
+  }
+
+  /** `released` reserved ports were given back so far: one more than last time may be what was missing. */
+  hear(released: number): void {
+    if (released === this.#released) return;
+    this.#released = released;
+    this.#sizes.fill(0);
+    this.#held = 0;
   }
 
   /** No port of the `size` from `first` on is free for `key`. */

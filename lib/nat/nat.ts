@@ -19,6 +19,7 @@ import { CtInfo, type Packet } from '../wire/packet.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import { checkError, rewriteError } from './icmp-error.js';
 import { Manip, type NatRange, ScratchRange } from './range.js';
+import { NO_RESERVATIONS, type PortReservations } from './reservations.js';
 import { rewrite, TARGET_PORT, TARGET_WORDS } from './rewrite.js';
 import { Binding, Bindings } from './setup.js';
 
@@ -78,15 +79,25 @@ export class Nat {
   readonly #target = new Int32Array(TARGET_WORDS);
   readonly #address = new Int32Array(4);
   readonly #range = new ScratchRange();
+  #reservations = NO_RESERVATIONS;
 
   constructor(tracker: NatTracker, host: Host, random: Random) {
     this.#context = tracker.context;
     this.#host = host;
     tracker.eachTable((table) => {
       const bindings = new Bindings(table, random);
+      bindings.unique.reservations = this.#reservations;
       if (table.version === 4) this.#bindings4 = bindings;
       else this.#bindings6 = bindings;
     });
+  }
+
+  /** Keeps connections from being moved to ports that are reserved. */
+  keepFrom(reservations: PortReservations): void {
+    this.#reservations = reservations;
+    for (const bindings of [this.#bindings4, this.#bindings6]) {
+      if (bindings !== undefined) bindings.unique.reservations = reservations;
+    }
   }
 
   /** Bindings of a family; its table exists. */
@@ -292,7 +303,6 @@ export class Nat {
     if (said === Binding.DONE) return ACCEPT;
     if (said === Binding.REFUSED) return this.#drop(packet, DropReason.RULE_DROP);
     this.exhaustedCount++;
-    // Confirmation drops the packet, and keeps this reason.
     packet.reason = DropReason.NAT_EXHAUSTED;
     if (this.onExhausted !== undefined) {
       const table = bindings.table;
@@ -305,7 +315,8 @@ export class Nat {
         range,
       });
     }
-    return ACCEPT;
+    // Confirmation drops the packet, and keeps this reason; it would not find that a tuple is only reserved.
+    return this.#reservations.count > 0 ? DROP : ACCEPT;
   }
 
   #drop(packet: Packet, reason: DropReason): Verdict {

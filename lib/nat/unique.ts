@@ -19,6 +19,7 @@ import { ExhaustedRanges } from './exhausted.js';
 import { isInRange, isPortInRange } from './in-range.js';
 import { classMinimum, classSize, PortKind, portKind, portOf, setPort } from './ports.js';
 import { Manip, type NatRange, NatRangeFlag } from './range.js';
+import { NO_RESERVATIONS, type PortReservations } from './reservations.js';
 import type { SourceIndex } from './sources.js';
 import { spreadAddress } from './spread.js';
 
@@ -47,6 +48,8 @@ const TCP_TIME_WAIT = 7;
 const KEPT = Status.FIXED_TIMEOUT | Status.DYING;
 
 export class UniqueTuples {
+  /** Ports that no connection is moved to. */
+  reservations: PortReservations = NO_RESERVATIONS;
   readonly #table: ConntrackTable;
   readonly #sources: SourceIndex;
   readonly #random: Random;
@@ -167,15 +170,18 @@ export class UniqueTuples {
     manip: Manip,
     now: number,
   ): 0 | 1 {
+    this.#exhausted.hear(this.reservations.released);
     if (this.#exhausted.recalls(key, manip, first, size, now) === 1) return 0;
     const last = portOf(key, manip);
     let evictable = NIL;
     for (let i = 0; i < size; i++) {
       const port = first + offset;
       setPort(key, manip, port);
-      const tuple = this.#findReply(key, now);
-      if (tuple === NIL || this.#isSameFlow(tuple, entry) === 1) return 1;
-      if (evictable === NIL && this.#canEvict(tuple, entry) === 1) evictable = port;
+      const isReserved = this.reservations.count > 0 ? this.#isReserved(key, entry) : 0;
+      const tuple = isReserved === 1 ? NIL : this.#findReply(key, now);
+      if (isReserved === 0 && (tuple === NIL || this.#isSameFlow(tuple as TupleId, entry) === 1)) return 1;
+      if (isReserved === 0 && evictable === NIL && this.#canEvict(tuple as TupleId, entry) === 1)
+        evictable = port;
       offset = offset + 1 === size ? 0 : offset + 1;
     }
     if (evictable === NIL) {
@@ -193,8 +199,23 @@ export class UniqueTuples {
     return this.#table.find(this.#reply, now);
   }
 
-  /** Whether another connection has the reply of `key`: 1 or 0. */
+  /**
+   * Whether the source of `key` is reserved: 1 or 0. A connection that keeps the source it began with is moved to no
+   * port, so it may have a reserved one: it comes from whoever reserved it, or the address is not ours.
+   */
+  #isReserved(key: Int32Array, entry: EntryId): 0 | 1 {
+    const entries = this.#table.entries;
+    const original = entries.tuple(entry, ORIGINAL);
+    let isSame = entries.ports(original) >>> 16 === portOf(key, SRC);
+    for (let i = 0; i < 4 && isSame; i++) isSame = entries.sourceWord(entry, ORIGINAL, i) === key[i];
+    if (isSame) return 0;
+    const protocol = (key[KEY_KIND] as number) & 255;
+    return this.reservations.isReserved(entries.version, protocol, key, 0, portOf(key, SRC));
+  }
+
+  /** Whether another connection has the reply of `key`, or its source is reserved: 1 or 0. */
   #isTaken(key: Int32Array, entry: EntryId, now: number): 0 | 1 {
+    if (this.reservations.count > 0 && this.#isReserved(key, entry) === 1) return 1;
     const tuple = this.#findReply(key, now);
     return tuple === NIL || this.#isSameFlow(tuple, entry) === 1 ? 0 : 1;
   }
@@ -215,6 +236,7 @@ export class UniqueTuples {
 
   /** Whether `key` stays taken even if a finished TCP connection may be evicted for it, which is then done: 1 or 0. */
   #isTakenAndKept(key: Int32Array, entry: EntryId, now: number): 0 | 1 {
+    if (this.reservations.count > 0 && this.#isReserved(key, entry) === 1) return 1;
     const tuple = this.#findReply(key, now);
     if (tuple === NIL) return 0;
     if (this.#canEvict(tuple, entry) === 1) {

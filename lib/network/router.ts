@@ -30,9 +30,14 @@ import { PortRegistry } from './local/registry.js';
 import { readSocket, type SocketOptions } from './local/socket-options.js';
 import { deliver4 } from './local4.js';
 import { deliver6 } from './local6.js';
+import { deliverSegments } from './offload/arrivals.js';
+import { Departures } from './offload/departures.js';
+import { longestBytes } from './offload/segmenter.js';
+import { noteOffload } from './offload/unfinished.js';
 import { type Passage, Passages } from './passage.js';
 import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way } from './path4.js';
 import { admit6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
+import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
 import { ALL_HOSTS, isAllNodes6, isLoopback4 } from './scope.js';
@@ -46,8 +51,10 @@ const OUTPUT = Hook.OUTPUT;
 const POSTROUTING = Hook.POSTROUTING;
 const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
+const PARTIAL = ChecksumState.PARTIAL;
 const NIL = -1;
 const ICMP = 1;
+const UDP = 17;
 const ICMPV6 = 58;
 
 export type { LinkHeader, Origin, RouterOutput } from './link.js';
@@ -85,7 +92,8 @@ export class Router implements RouterCore {
   readonly ports = new PortRegistry();
   neighbourMessages: NeighbourMessages | undefined = undefined;
   /** Gets each packet that leaves: interface, bytes (borrowed), and whether it is one of the router's own. */
-  onTransmit: (interfaceIndex: number, bytes: Uint8Array, origin: Origin) => void = () => {};
+  onTransmit: (interfaceIndex: number, bytes: Uint8Array, origin: Origin, offload?: Offload) => void =
+    () => {};
   /** Takes what leaves in the place of `onTransmit`. */
   output: RouterOutput | undefined = undefined;
   nowMs = 0;
@@ -94,6 +102,7 @@ export class Router implements RouterCore {
   readonly #fragments = new Reassembler('host');
   readonly #emit: (bytes: Uint8Array) => void;
   readonly #sysctl: RouterSysctl;
+  readonly #departures: Departures;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
   #id = IPV4_FIRST_ID;
@@ -108,12 +117,15 @@ export class Router implements RouterCore {
     this.host = new RouterHost(this.interfaces, this.routes);
     this.engine = new Engine({ ...options, host: this.host });
     this.host.core = this;
+    this.#departures = new Departures(this, this);
+    this.engine.nat.keepFrom(this.ports);
     this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments);
     this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
       reassembler.onExpire = (expired) => this.#reportExpired(expired, reassembler === this.#fragments);
     }
-    this.#emit = (bytes) => this.#transmit(this.#emitInterface, bytes, 0, bytes.length, this.#emitOrigin);
+    this.#emit = (bytes) =>
+      this.transmit(this.#emitInterface, bytes, 0, bytes.length, this.#emitOrigin, undefined);
   }
 
   /** Index of an interface by name, 0 if there is none. */
@@ -125,14 +137,22 @@ export class Router implements RouterCore {
 
   /**
    * A packet from a link, at `nowMs`. Its bytes are rewritten. `header` says where in `bytes` it begins and what its link
-   * header told; left out: at the beginning, and nothing.
+   * header told; left out: at the beginning, and nothing. `offload` says what the link left to be done.
    */
-  receive(interfaceIndex: number, bytes: Uint8Array, nowMs: number, header?: LinkHeader): void {
+  receive(
+    interfaceIndex: number,
+    bytes: Uint8Array,
+    nowMs: number,
+    header?: LinkHeader,
+    offload?: Offload,
+  ): void {
     this.#begin(nowMs);
     const passage = this.passages.take(1);
     if (passage === undefined) return;
     const packet = passage.packet;
-    if (packet.parse(bytes, header === undefined ? 0 : header.packetStart) === DropReason.NONE) {
+    let reason = packet.parse(bytes, header === undefined ? 0 : header.packetStart);
+    if (offload !== undefined && reason === DropReason.NONE) reason = noteOffload(packet, offload);
+    if (reason === DropReason.NONE) {
       packet.inInterface = interfaceIndex;
       if (header !== undefined) {
         packet.packetType = header.packetType;
@@ -142,15 +162,17 @@ export class Router implements RouterCore {
       }
       this.#enter(passage);
       this.engine.release(packet);
-    } else this.engine.drops.count(packet.reason);
+    } else this.engine.drops.count(reason);
     this.passages.give();
   }
 
   /**
    * Sends a packet as a local program would through a raw socket: total length, header checksum and, if they are 0,
-   * id and source of an IPv4 header are filled in. Returns 0 or an error number.
+   * id and source of an IPv4 header are filled in. `offload` says what is left to be done, as of UDP_SEGMENT. Returns 0 or
+   * an error number: EINVAL for an offload that is impossible, or for more than 128 datagrams, EMSGSIZE for a packet or
+   * segment that does not fit the link.
    */
-  sendLocal(bytes: Uint8Array, nowMs: number): number {
+  sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload): number {
     this.#begin(nowMs);
     const version = (bytes[0] ?? 0) >>> 4;
     if (version === 4) {
@@ -159,12 +181,12 @@ export class Router implements RouterCore {
     } else if (version !== 6 || bytes.length < IPV6_HEADER_BYTES) return EINVAL;
     const passage = this.passages.take(0);
     if (passage === undefined) return 0;
-    const errno = this.#sendLocal(passage, bytes, version);
+    const errno = this.#sendLocal(passage, bytes, version, offload);
     this.passages.give();
     return errno;
   }
 
-  #sendLocal(passage: Passage, bytes: Uint8Array, version: number): number {
+  #sendLocal(passage: Passage, bytes: Uint8Array, version: number, offload: Offload | undefined): number {
     const packet = passage.packet;
     packet.bytes = bytes;
     for (let i = 0; i < 4; i++) {
@@ -179,11 +201,16 @@ export class Router implements RouterCore {
     if (type === AddressType.BLACKHOLE) return EINVAL;
     if (type === AddressType.UNREACHABLE) return EHOSTUNREACH;
     const out = this.routes.interface;
-    if (bytes.length > this.interfaces.mtu(out)) return EMSGSIZE;
+    const mtu = this.interfaces.mtu(out);
+    if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
     if (version === 4) this.#fillHeader(packet);
     if (packet.parse(bytes) !== DropReason.NONE) {
       this.engine.drops.count(packet.reason);
       return 0;
+    }
+    if (offload !== undefined) {
+      if (noteOffload(packet, offload) !== DropReason.NONE) return EINVAL;
+      if (longestBytes(packet) > mtu) return EMSGSIZE;
     }
     packet.outInterface = out;
     packet.fromSocket = 1;
@@ -236,7 +263,13 @@ export class Router implements RouterCore {
       if (verdict !== ACCEPT) return;
     }
     if (this.#run(INPUT, packet) !== ACCEPT) return;
-    if (packet.version === 4) deliver4(this, passage);
+    if (packet.gsoSizeBytes > 0 && packet.protocol === UDP) {
+      deliverSegments(this, passage, (one) => this.#handOver(one));
+    } else this.#handOver(passage);
+  }
+
+  #handOver(passage: Passage): void {
+    if (passage.packet.version === 4) deliver4(this, passage);
     else deliver6(this, passage, this.#fragments);
   }
 
@@ -266,7 +299,8 @@ export class Router implements RouterCore {
     twin.entry = packet.entry;
     twin.ctinfo = packet.ctinfo;
     twin.mark = packet.mark;
-    twin.checksumState = ChecksumState.UNNECESSARY;
+    twin.checksumState = packet.checksumState === PARTIAL ? PARTIAL : ChecksumState.UNNECESSARY;
+    twin.gsoSizeBytes = packet.gsoSizeBytes;
     twin.outInterface = packet.outInterface;
     copy.routeType = packet.version === 4 ? AddressType.BROADCAST : AddressType.MULTICAST;
     if (this.#run(POSTROUTING, twin) === ACCEPT) {
@@ -295,6 +329,8 @@ export class Router implements RouterCore {
       this.icmpUnderWay = before;
       return 1;
     }
+    const isUnfinished = packet.checksumState === PARTIAL || packet.gsoSizeBytes > 0;
+    if (isUnfinished && this.#departures.depart(passage) === 1) return 1;
     this.#emitInterface = out;
     this.#emitOrigin = passage.isInput === 1 ? 'forwarded' : 'generated';
     const goes =
@@ -303,18 +339,26 @@ export class Router implements RouterCore {
         : afterPostrouting6(this, passage, this.#emit);
     if (goes === 1) {
       const origin = passage.isInput === 1 ? 'forwarded' : 'generated';
-      this.#transmit(out, packet.bytes, packet.start, packet.end, origin);
+      this.transmit(out, packet.bytes, packet.start, packet.end, origin, undefined);
     }
     return 1;
   }
 
-  #transmit(out: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void {
+  /** Gives a packet to its link, past all hooks. */
+  transmit(
+    out: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    origin: Origin,
+    offload: Offload | undefined,
+  ): void {
     if (this.output !== undefined) {
-      this.output.transmit(out, bytes, start, end, origin);
+      this.output.transmit(out, bytes, start, end, origin, offload);
       return;
     }
     const isAll = start === 0 && end === bytes.length;
-    this.onTransmit(out, isAll ? bytes : bytes.subarray(start, end), origin);
+    this.onTransmit(out, isAll ? bytes : bytes.subarray(start, end), origin, offload);
   }
 
   /** A packet to ourselves comes in again; its connection stays attached. */

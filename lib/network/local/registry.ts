@@ -1,12 +1,13 @@
 /**
  * The one register of ports that are taken on the router's own addresses: local sockets and services, forwards, and
- * whatever else must not be given to two. NAT asks it before it picks a port.
+ * whatever else must not be given to two. NAT asks it before it picks a port (`nat/reservations.ts`).
  *
  * A reservation is (family, protocol, address or any, interface or any, port). Two that are the same in all of these
  * clash; otherwise the more exact one gets the packet: an address before any, and then an interface before any.
  * Reserving is cold; `find` and `isReserved` allocate nothing.
  */
 import { ConfigurationError } from '../../errors.js';
+import type { PortReservations } from '../../nat/reservations.js';
 import { type AddressWords, formatAddress } from '../../wire/address.js';
 import type { Packet } from '../../wire/packet.js';
 
@@ -33,6 +34,11 @@ export interface PortRequest {
   readonly owner: string;
   /** Left out: packets are taken without an answer. */
   readonly receive?: PortReceiver;
+  /**
+   * `apart`: NAT gives this port of these addresses to no connection. `shared`: NAT may, as on Linux, where sockets and
+   * NAT do not know of each other; packets of its connections then go to those. Default `apart`.
+   */
+  readonly nat?: 'apart' | 'shared';
 }
 
 /** A port that is taken, until `release`. */
@@ -52,15 +58,18 @@ export class Reservation {
 }
 
 const PORTS = 65536;
+/** Protocols of both families, a bit for each port. */
+const BITMAPS = 4;
 
-export class PortRegistry {
+export class PortRegistry implements PortReservations {
+  /** Reservations that NAT keeps away from. */
+  count = 0;
+  released = 0;
   /** By family, protocol and port; the most exact first. */
   readonly #taken = new Map<number, Reservation[]>();
-  #count = 0;
-
-  get count(): number {
-    return this.#count;
-  }
+  /** Ports that NAT keeps away from on some address: a first look that most ports do not get past. */
+  readonly #bits = new Int32Array((BITMAPS * PORTS) / 32);
+  #all = 0;
 
   /** Takes a port. Throws a ConfigurationError that names both if somebody has it. */
   reserve(request: PortRequest): Reservation {
@@ -84,7 +93,12 @@ export class PortRegistry {
       key,
       [...others, reservation].sort((a, b) => rank(b.request) - rank(a.request)),
     );
-    this.#count++;
+    this.#all++;
+    if (request.nat !== 'shared') {
+      this.count++;
+      const bit = bitOf(version, protocol, port);
+      this.#bits[bit >> 5]! |= 1 << (bit & 31);
+    }
     return reservation;
   }
 
@@ -97,7 +111,7 @@ export class PortRegistry {
     port: number,
     inInterface: number,
   ): Reservation | undefined {
-    if (this.#count === 0) return undefined;
+    if (this.#all === 0) return undefined;
     const found = this.#taken.get(keyOf(version, protocol, port));
     if (found === undefined) return undefined;
     for (let i = 0; i < found.length; i++) {
@@ -108,16 +122,28 @@ export class PortRegistry {
     return undefined;
   }
 
-  /** Whether a port of the address in `words[at..at+3]` is taken on any interface: 1 or 0. */
   isReserved(version: number, protocol: number, words: Int32Array, at: number, port: number): 0 | 1 {
-    if (this.#count === 0) return 0;
-    const found = this.#taken.get(keyOf(version, protocol, port));
-    if (found === undefined) return 0;
+    if (protocol !== PortProtocol.TCP && protocol !== PortProtocol.UDP) return 0;
+    const bit = bitOf(version, protocol, port);
+    if (((this.#bits[bit >> 5] as number) & (1 << (bit & 31))) === 0) return 0;
+    const found = this.#taken.get(keyOf(version, protocol, port)) as Reservation[];
     for (let i = 0; i < found.length; i++) {
-      const { address } = (found[i] as Reservation).request;
-      if (address === undefined || isSame(address, words, at)) return 1;
+      const { address, nat } = (found[i] as Reservation).request;
+      if (nat !== 'shared' && (address === undefined || isSame(address, words, at))) return 1;
     }
     return 0;
+  }
+
+  /** Whether somebody has a port that `request` would clash with or be hidden by, shared or not. */
+  isTaken(request: PortRequest): boolean {
+    const { version, protocol, port, address } = request;
+    const found = this.#taken.get(keyOf(version, protocol, port)) ?? [];
+    return found.some(
+      ({ request: other }) =>
+        address === undefined ||
+        other.address === undefined ||
+        other.address.every((w, i) => w === address[i]),
+    );
   }
 
   /** All that is taken. */
@@ -130,14 +156,23 @@ export class PortRegistry {
     const key = keyOf(version, protocol, port);
     const others = this.#taken.get(key);
     if (others?.includes(reservation) !== true) return;
-    this.#count--;
-    if (others.length === 1) this.#taken.delete(key);
-    else
-      this.#taken.set(
-        key,
-        others.filter((other) => other !== reservation),
-      );
+    this.#all--;
+    this.released++;
+    const left = others.filter((other) => other !== reservation);
+    if (left.length === 0) this.#taken.delete(key);
+    else this.#taken.set(key, left);
+    if (reservation.request.nat === 'shared') return;
+    this.count--;
+    if (left.some((other) => other.request.nat !== 'shared')) return;
+    const bit = bitOf(version, protocol, port);
+    this.#bits[bit >> 5]! &= ~(1 << (bit & 31));
   }
+}
+
+/** Index of a port's bit. */
+function bitOf(version: number, protocol: number, port: number): number {
+  const family = (version === 6 ? 2 : 0) + (protocol === PortProtocol.UDP ? 1 : 0);
+  return family * PORTS + port;
 }
 
 function keyOf(version: number, protocol: number, port: number): number {

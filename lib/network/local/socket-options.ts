@@ -5,7 +5,7 @@ import { ConfigurationError } from '../../errors.js';
 import { parseAddress } from '../../wire/address.js';
 import { PortProtocol, type PortRequest } from './registry.js';
 
-/** A local UDP or TCP port that is open. */
+/** A local UDP or TCP port that is open. As on Linux, NAT may give it to connections all the same. */
 export interface SocketOptions {
   /** `udp` or `tcp`. */
   readonly protocol: string;
@@ -26,6 +26,7 @@ export function readSocket({ protocol, address, port }: SocketOptions): PortRequ
     protocol: protocol === 'tcp' ? PortProtocol.TCP : PortProtocol.UDP,
     port,
     owner: 'socket',
+    nat: 'shared' as const,
   };
   if (address === undefined) return [4, 6].map((version) => ({ ...common, version: version as 4 | 6 }));
   const version = address.includes(':') ? 6 : 4;
