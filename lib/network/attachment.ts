@@ -72,6 +72,11 @@ export function shortestFrameBytes(port: LinkPort): number {
   return port.link === 'ethernet' ? ETHERNET_HEADER_BYTES : 1;
 }
 
+/** A frame's bytes in a buffer of their own. Not `slice()`: that of a Node Buffer is a view. */
+export function copyFrame(frame: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(frame);
+}
+
 /** Gives a message to the port if it is a frame; counts it either way. */
 export function receiveFrame(
   port: LinkPort,

@@ -5,7 +5,15 @@
  * The channel copies a message once for each listener and tells nothing of slow ones: no limit here to what the
  * platform queues.
  */
-import { type Attachment, claimPort, isDone, needEthernet, noTraffic, receiveFrame } from './attachment.js';
+import {
+  type Attachment,
+  claimPort,
+  copyFrame,
+  isDone,
+  needEthernet,
+  noTraffic,
+  receiveFrame,
+} from './attachment.js';
 import type { LinkPort } from './port.js';
 
 /** What is used of a BroadcastChannel. */
@@ -25,7 +33,7 @@ export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoin
       return;
     }
     // A view would be cloned together with all of the buffer behind it.
-    channel.postMessage(frame.slice());
+    channel.postMessage(copyFrame(frame));
     counters.transmittedFrames++;
   });
   const onMessage = (event: { data: unknown }): void => receiveFrame(port, event.data, counters);

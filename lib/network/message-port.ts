@@ -6,7 +6,15 @@
  * ours (`offload: 'pass'`); without that it is dropped and counted. Message ports tell nothing of a slow receiver:
  * there is no limit here to what the platform queues.
  */
-import { type Attachment, claimPort, isDone, isSoundOffload, noTraffic, receiveFrame } from './attachment.js';
+import {
+  type Attachment,
+  claimPort,
+  copyFrame,
+  isDone,
+  isSoundOffload,
+  noTraffic,
+  receiveFrame,
+} from './attachment.js';
 import type { LinkPort, Offload } from './port.js';
 
 /** What is used of a MessagePort, a Worker or a worker's own scope, in browsers and in Node alike. */
@@ -42,7 +50,7 @@ export function attachMessagePort(
       counters.droppedFrames++;
       return;
     }
-    const owned = frame.slice();
+    const owned = copyFrame(frame);
     const message = offload === undefined || !passes ? owned : { frame: owned, offload: copyOf(offload) };
     endpoint.postMessage(message, [owned.buffer]);
     counters.transmittedFrames++;

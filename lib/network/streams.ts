@@ -8,6 +8,7 @@
 import {
   type Attachment,
   claimPort,
+  copyFrame,
   isDone,
   type LinkCounters,
   noTraffic,
@@ -42,7 +43,7 @@ export function linkStreams(port: LinkPort, options: StreamsOptions = {}): LinkS
       counters.droppedFrames++;
       return;
     }
-    out.enqueue(frame.slice());
+    out.enqueue(copyFrame(frame));
     counters.transmittedFrames++;
   });
   const readable = new ReadableStream<Uint8Array>(

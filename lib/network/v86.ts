@@ -2,7 +2,15 @@
  * A v86 guest's network card as a link: the emulator's bus events carry one Ethernet frame each. Browser-safe.
  */
 import { ConfigurationError } from '../errors.js';
-import { type Attachment, claimPort, isDone, needEthernet, noTraffic, receiveFrame } from './attachment.js';
+import {
+  type Attachment,
+  claimPort,
+  copyFrame,
+  isDone,
+  needEthernet,
+  noTraffic,
+  receiveFrame,
+} from './attachment.js';
 import type { LinkPort } from './port.js';
 
 /** What is used of a `V86` object; nothing of the package is imported. */
@@ -36,7 +44,7 @@ export function attachV86(port: LinkPort, emulator: V86Emulator, options: V86Lin
     }
     counters.transmittedFrames++;
     // The emulator may keep it until the guest has offered a buffer.
-    bus.send(receiveEvent, frame.slice());
+    bus.send(receiveEvent, copyFrame(frame));
   });
   const onFrame = (frame: Uint8Array): void => receiveFrame(port, frame, counters);
   emulator.add_listener(sendEvent, onFrame);

@@ -21,6 +21,8 @@ export class KeepingPort implements LinkPort {
   }
 
   receive(frame: Uint8Array, offload?: Offload): void {
+    if (frame.constructor !== Uint8Array)
+      throw new TypeError(`a frame is a Uint8Array: ${frame.constructor}`);
     this.received.push({ frame: frame.slice(), offload: offload === undefined ? undefined : { ...offload } });
     this.onReceived?.(this.received.length);
   }

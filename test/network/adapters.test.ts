@@ -281,6 +281,28 @@ describe('a pair of streams', () => {
   });
 });
 
+describe('a frame that is borrowed as a Node Buffer', () => {
+  it('is copied like any other', async () => {
+    const pooled = Buffer.from('a frame in a pool that others share');
+    const posted: Uint8Array[] = [];
+    const ports = [new KeepingPort(), new KeepingPort(), new KeepingPort(), new KeepingPort()];
+    const endpoint = {
+      postMessage: (message: unknown) => void posted.push(message as Uint8Array),
+      addEventListener: () => {},
+      removeEventListener: () => {},
+    };
+    const emulator = new FakeV86();
+    attachMessagePort(ports[0], endpoint);
+    attachBroadcastChannel(ports[1], endpoint);
+    attachV86(ports[2], emulator);
+    const { readable } = linkStreams(ports[3]);
+    for (const port of ports) port.onTransmit?.(pooled);
+    const read = await readable.getReader().read();
+    const copies = [...posted, ...emulator.sent.map(([, frame]) => frame), read.value as Uint8Array];
+    expect(copies.map(({ buffer }) => buffer.byteLength)).toEqual([35, 35, 35, 35]);
+  });
+});
+
 describe('views of a receive buffer', () => {
   it('are made once for each length of an ordinary frame', () => {
     const buffer = new Uint8Array(65_600);
