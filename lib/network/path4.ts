@@ -10,8 +10,10 @@ import { splitIpv4 } from '../fragments/split.js';
 import { AddressType } from '../host.js';
 import { adjustChecksum16 } from '../wire/checksum.js';
 import { IPV4_DF, IPV4_HEADER_BYTES } from '../wire/ipv4.js';
+import { PacketType } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
 import { Icmp, sendError4 } from './icmp-errors.js';
+import { longestBytes } from './offload/segmenter.js';
 import { finishOptions, readOptions } from './options.js';
 import type { Passage } from './passage.js';
 import { ALL_HOSTS, isAny4, isLoopback4, isMulticast4 } from './scope.js';
@@ -30,6 +32,7 @@ const TYPE_BROADCAST = AddressType.BROADCAST;
 const TYPE_MULTICAST = AddressType.MULTICAST;
 
 const LIMITED_BROADCAST = -1;
+const FOR_HOST = PacketType.HOST;
 /** Errors about packets without a route: one per second and peer, five at once. */
 const ROUTE_ERROR_MS = 1000;
 const ROUTE_ERROR_BURST_MS = 5000;
@@ -119,11 +122,15 @@ function finishWay(core: RouterCore, passage: Passage, way: Way): Way {
 }
 
 /**
- * What comes before FORWARD: the TTL is spent, packets too long for the link are sent back (RFC 1812 sections 5.3.1
- * and 4.2.2.5). Returns 0 if the packet is gone.
+ * What comes before FORWARD: what a link brought to all its stations goes nowhere, the TTL is spent, packets too long
+ * for the link are sent back (RFC 1812 sections 5.3.4, 5.3.1 and 4.2.2.5). Returns 0 if the packet is gone.
  */
 export function beforeForward4(core: RouterCore, passage: Passage): 0 | 1 {
   const packet = passage.packet;
+  if (packet.packetType !== FOR_HOST) {
+    core.drop(passage, DropReason.NOT_FOR_US);
+    return 0;
+  }
   const at = packet.start + 8;
   const ttl = packet.bytes[at] as number;
   if (ttl <= 1) {
@@ -146,7 +153,7 @@ export function beforeForward4(core: RouterCore, passage: Passage): 0 | 1 {
 /** Whether DF forbids what the link would need. Packets that came in fragments may be cut again. */
 function exceeds(passage: Passage, mtu: number): boolean {
   const packet = passage.packet;
-  if (packet.lengthBytes <= mtu || (packet.u16(packet.start + 6) & IPV4_DF) === 0) return false;
+  if (longestBytes(packet) <= mtu || (packet.u16(packet.start + 6) & IPV4_DF) === 0) return false;
   return packet.fragmentMaxBytes === 0 || packet.fragmentMaxBytes > mtu;
 }
 

@@ -6,8 +6,10 @@ import { DropReason } from '../counters.js';
 import { splitIpv6 } from '../fragments/split.js';
 import { AddressType } from '../host.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
+import { PacketType } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
 import { Icmp6, sendError6 } from './icmp-errors.js';
+import { longestBytes } from './offload/segmenter.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { Way } from './path4.js';
@@ -15,6 +17,7 @@ import { isAllNodes6, isAny6, isLinkLocal6, isLoopback6, isMulticast6, multicast
 
 const HOP_BY_HOP = 0;
 const LEAST_MTU = 1280;
+const FOR_HOST = PacketType.HOST;
 const TYPE_UNICAST = AddressType.UNICAST;
 const TYPE_LOCAL = AddressType.LOCAL;
 const TYPE_MULTICAST = AddressType.MULTICAST;
@@ -83,6 +86,7 @@ export function routeIncoming6(core: RouterCore, passage: Passage): Way {
 export function beforeForward6(core: RouterCore, passage: Passage): 0 | 1 {
   const packet = passage.packet;
   if (core.settings.forwarding6 === 0) return gone(core, passage, DropReason.NOT_FORWARDING);
+  if (packet.packetType !== FOR_HOST) return gone(core, passage, DropReason.NOT_FOR_US);
   const at = packet.start + 7;
   const hopLimit = packet.bytes[at] as number;
   if (hopLimit <= 1) {
@@ -99,7 +103,7 @@ export function beforeForward6(core: RouterCore, passage: Passage): 0 | 1 {
     }
   }
   const mtu = Math.max(LEAST_MTU, core.interfaces.mtu(packet.outInterface));
-  if (packet.lengthBytes > mtu && (packet.fragmentMaxBytes === 0 || packet.fragmentMaxBytes > mtu)) {
+  if (longestBytes(packet) > mtu && (packet.fragmentMaxBytes === 0 || packet.fragmentMaxBytes > mtu)) {
     sendError6(core, passage, Icmp6.TOO_BIG, 0, mtu);
     return gone(core, passage, DropReason.TOO_BIG);
   }
