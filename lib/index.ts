@@ -14,7 +14,7 @@ export { type Clock, ManualClock, systemClock } from './clock.js';
 export type { Connection, Counts, Tuple } from './conntrack/connection.js';
 export type { ConnectionEvents, ConnectionFilter, Connections } from './conntrack/connections.js';
 export { type DumpForm, formatConnection, formatExpectation } from './conntrack/dump.js';
-export { Status } from './conntrack/entries.js';
+export { Direction, Status } from './conntrack/entries.js';
 export type { ExpectationEnd } from './conntrack/expectations.js';
 export type { ExpectedConnection } from './conntrack/expected-connection.js';
 export type { Expected, Helper, HelperCall } from './conntrack/helpers/helper.js';
