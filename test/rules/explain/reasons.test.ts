@@ -138,7 +138,7 @@ const CASES: readonly (readonly [rules: string, packets: string | readonly strin
   ['-m statistic --mode nth --every 3 --packet 1', UDP, 'it is not the packet that is counted of every 3'],
   ['-m statistic --mode random --probability 0', UDP, 'the lot fell otherwise (probability 0.00000000000)'],
   ['-m recent --name l --rcheck --seconds 9', UDP, 'source 10.0.0.2 is not on the list l within 9 s'],
-  ['-m recent --name l --set\n-m recent ! --name l --rcheck', UDP, 'source 10.0.0.2 is on the list l'],
+  ['-m recent --name l --set\n-m recent ! --rcheck --name l', UDP, 'source 10.0.0.2 is on the list l'],
   [
     '-m time --timestart 12:00 --timestop 13:00',
     UDP,
