@@ -42,6 +42,8 @@ export type { LogRecord, RulePlace, Rules, RulesObservers } from './rules/rules.
 export { type SaveOptions, saveRuleset } from './rules/save.js';
 export { checkTrace, type TraceResult } from './scenario/check.js';
 export type { Difference, DifferenceKind } from './scenario/compare.js';
+export { Explainer } from './scenario/explain.js';
+export type { Explanation } from './scenario/explanation.js';
 export { formatPacket, type NotationForm, parsePacket } from './scenario/notation.js';
 export { formatRecording } from './scenario/record.js';
 export { type Fate, type Passed, Replay, type ReplayOptions, type Sent } from './scenario/replay.js';
