@@ -1,0 +1,217 @@
+/**
+ * Chains that the gateway keeps among the user's rules: what forwards and the policy compile to. Cold.
+ *
+ * They are ordinary chains, shown by `save` like all others; their names begin with CONNTIDE-. Whoever contributes gives
+ * the text of chains and the jumps that lead to them. A jump goes to the head of its built-in chain, unless the user's
+ * rules have one to the same chain already: then that one stays where it is, and decides when the chain is asked.
+ *
+ * Invariants: the user's own rules keep their order and counters; rules of ours whose text stays the same keep their
+ * counters; a change is complete in both families or has not happened. Text with old chains of ours in it may be
+ * restored: they are put back as they are now.
+ */
+import type { Engine } from '../engine.js';
+import type { ChainSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from '../rules/ast.js';
+import { restoreRuleset } from '../rules/restore.js';
+import { formatRule } from '../rules/text/print-rule.js';
+
+/** What the names of our chains begin with. */
+export const MANAGED_PREFIX = 'CONNTIDE-';
+
+/** A chain's rules, without `-A CHAIN`. */
+export interface ChainText {
+  readonly family: Family;
+  readonly table: TableName;
+  readonly name: string;
+  readonly rules: readonly string[];
+}
+
+/** `-A FROM -j TO`, `FROM` being a built-in chain. */
+export interface ChainJump {
+  readonly family: Family;
+  readonly table: TableName;
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface Contribution {
+  readonly chains: readonly ChainText[];
+  readonly jumps: readonly ChainJump[];
+}
+
+/** Contributors in the order in which their jumps stand. */
+export type Contributor = 'policy' | 'forwards';
+const CONTRIBUTORS: readonly Contributor[] = ['policy', 'forwards'];
+const FAMILIES: readonly Family[] = [4, 6];
+const TABLES: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
+const NOTHING: Contribution = { chains: [], jumps: [] };
+
+export class ManagedChains {
+  readonly #engine: Engine;
+  #contributions: ReadonlyMap<Contributor, Contribution> = new Map();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Puts a contributor's chains in the place of its former ones. Throws a ConfigurationError, and nothing has changed then. */
+  set(contributor: Contributor, contribution: Contribution | undefined): void {
+    const next = new Map(this.#contributions).set(contributor, contribution ?? NOTHING);
+    const changes = FAMILIES.map((family): Change => {
+      const tables = TABLES.filter(
+        (table) => tableText(next, family, table) !== tableText(this.#contributions, family, table),
+      );
+      const before = this.#engine.rules(family).toRuleset();
+      const base = { family, tables: before.tables.filter(({ name }) => tables.includes(name)) };
+      return { base, tables, contributions: next };
+    });
+    this.#install(changes.filter(({ tables }) => tables.length > 0));
+    this.#contributions = next;
+  }
+
+  /** Replaces the user's tables that `text` has, as `Engine.restore` does; our chains stay. */
+  restore(family: Family, text: string, file?: string): void {
+    const known = { sets: this.#engine.sets.names };
+    const base = restoreRuleset(text, { family, known, ...(file === undefined ? {} : { file }) });
+    const tables = base.tables.map(({ name }) => name);
+    this.#install([{ base, tables, contributions: this.#contributions }]);
+  }
+
+  #install(changes: readonly Change[]): void {
+    const undo: (() => void)[] = [];
+    try {
+      for (const change of changes) {
+        const rules = this.#engine.rules(change.base.family);
+        const before = rules.toRuleset();
+        rules.replace(this.#merge(change));
+        undo.push(() => {
+          const had = new Set(before.tables.map(({ name }) => name));
+          for (const { name } of rules.toRuleset().tables) if (!had.has(name)) rules.remove(name);
+          rules.replace(before);
+        });
+      }
+    } catch (error) {
+      for (const revert of undo) revert();
+      throw error;
+    }
+  }
+
+  /** The user's tables with our chains in them. */
+  #merge({ base, tables, contributions }: Change): Ruleset {
+    const { family } = base;
+    const text = tables.map((table) => tableText(contributions, family, table)).join('');
+    const ours = restoreRuleset(text, { family, file: 'conntide', known: { sets: this.#engine.sets.names } });
+    const counted = countersOf(this.#engine.rules(family).toRuleset());
+    const merged = base.tables.map((table) => {
+      const own = ours.tables.find(({ name }) => name === table.name);
+      return mergeTable(table, own, family, counted);
+    });
+    const added = ours.tables.filter(({ name }) => base.tables.every((table) => table.name !== name));
+    return { family, tables: [...merged, ...added] };
+  }
+}
+
+/** Tables to be exchanged: the user's part of them, and whose chains go there. */
+interface Change {
+  readonly base: Ruleset;
+  readonly tables: readonly TableName[];
+  readonly contributions: ReadonlyMap<Contributor, Contribution>;
+}
+
+/** What the contributions say of a table; '' if nothing. */
+function tableText(
+  contributions: ReadonlyMap<Contributor, Contribution>,
+  family: Family,
+  table: TableName,
+): string {
+  const all = CONTRIBUTORS.map((name) => contributions.get(name) ?? NOTHING);
+  const isHere = (one: { family: Family; table: TableName }) => one.family === family && one.table === table;
+  const chains = all.flatMap((one) => one.chains).filter(isHere);
+  if (chains.length === 0) return '';
+  return [
+    `*${table}`,
+    ...chains.map(({ name }) => `:${name} - [0:0]`),
+    ...all.flatMap((one) => one.jumps.filter(isHere)).map(({ from, to }) => `-A ${from} -j ${to}`),
+    ...chains.flatMap(({ name, rules }) => rules.map((rule) => `-A ${name} ${rule}`)),
+    'COMMIT\n',
+  ].join('\n');
+}
+
+type Counted = ReadonlyMap<string, RuleSpec['counters']>;
+
+/** Counters of our rules by table and text. */
+function countersOf(ruleset: Ruleset): Counted {
+  const counted = new Map<string, RuleSpec['counters']>();
+  for (const table of ruleset.tables) {
+    for (const chain of table.chains.filter(({ name }) => isManaged(name))) {
+      for (const rule of chain.rules)
+        counted.set(keyOf(table.name, chain.name, rule, ruleset.family), rule.counters);
+    }
+  }
+  return counted;
+}
+
+function keyOf(table: TableName, chain: string, rule: RuleSpec, family: Family): string {
+  return `${table} ${formatRule(chain, rule, family)}`;
+}
+
+function isManaged(name: string): boolean {
+  return name.startsWith(MANAGED_PREFIX);
+}
+
+function mergeTable(
+  table: TableSpec,
+  ours: TableSpec | undefined,
+  family: Family,
+  counted: Counted,
+): TableSpec {
+  const managed = (ours?.chains ?? []).filter(({ name }) => isManaged(name));
+  const names = new Set(managed.map(({ name }) => name));
+  const orphans = new Set<string>();
+  const chains: ChainSpec[] = table.chains
+    .filter(({ name }) => !isManaged(name))
+    .map((chain) => {
+      const kept = chain.rules.filter((rule) => {
+        const to = chainOf(rule);
+        if (to === undefined || !isManaged(to) || names.has(to)) return true;
+        if (isPlain(rule)) return false;
+        orphans.add(to);
+        return true;
+      });
+      const there = new Set(kept.map(chainOf));
+      const jumps = (ours?.chains.find(({ name }) => name === chain.name)?.rules ?? []).filter(
+        (rule) => !there.has(chainOf(rule)),
+      );
+      return { ...chain, rules: [...jumps, ...kept] };
+    });
+  for (const chain of managed) {
+    const rules = chain.rules.map((rule): RuleSpec => {
+      const counters = counted.get(keyOf(table.name, chain.name, rule, family));
+      return counters === undefined ? rule : { ...rule, counters };
+    });
+    chains.push({ ...chain, rules });
+  }
+  // A rule of the user's that leads to a chain that we have no more finds it empty.
+  for (const name of orphans) chains.push({ name, counters: { packets: 0, bytes: 0 }, rules: [] });
+  const builtIn = chains.filter(({ policy }) => policy !== undefined);
+  const own = chains.filter(({ policy }) => policy === undefined);
+  return { ...table, chains: [...builtIn, ...own.sort((a, b) => (a.name < b.name ? -1 : 1))] };
+}
+
+/** The chain that a rule leads to. */
+function chainOf({ target }: RuleSpec): string | undefined {
+  return target.kind === 'jump' || target.kind === 'goto' ? target.chain : undefined;
+}
+
+/** A jump without conditions, as we make them. */
+function isPlain(rule: RuleSpec): boolean {
+  return (
+    rule.target.kind === 'jump' &&
+    rule.matches.length === 0 &&
+    rule.source === undefined &&
+    rule.destination === undefined &&
+    rule.inInterface === undefined &&
+    rule.outInterface === undefined &&
+    rule.protocol === undefined &&
+    rule.fragment === undefined
+  );
+}
