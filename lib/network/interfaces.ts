@@ -8,6 +8,7 @@
 import { ConfigurationError } from '../errors.js';
 import type { AddressWords } from '../rules/ast.js';
 import { maskWords, parseAddress, prefixMask } from '../wire/address.js';
+import { type OffloadKind, offloadBits } from './offload/features.js';
 import { commonPrefix6, label6, scope6 } from './scope.js';
 
 /** One interface of a router. */
@@ -20,6 +21,8 @@ export interface InterfaceOptions {
   readonly addresses: readonly string[];
   /** Bytes. Default 1500. */
   readonly mtu?: number;
+  /** What the link does to unfinished packets. Default nothing: every packet leaves finished. */
+  readonly offloads?: readonly OffloadKind[];
 }
 
 /** An address of an interface. */
@@ -34,6 +37,8 @@ export interface InterfaceAddress {
 interface Interface {
   readonly name: string;
   readonly mtu: number;
+  /** `OffloadBit`s. */
+  offloads: number;
   addresses: InterfaceAddress[];
 }
 
@@ -48,7 +53,7 @@ export class Interfaces {
   readonly loopback: number;
 
   constructor(options: readonly InterfaceOptions[]) {
-    for (const { name, device, addresses, mtu = DEFAULT_MTU } of options) {
+    for (const { name, device, addresses, mtu = DEFAULT_MTU, offloads = [] } of options) {
       const known = device ?? name;
       if (known === '' || this.find(known) > 0 || known === 'lo') {
         throw new ConfigurationError('conflict', 'an interface needs a name of its own', { word: known });
@@ -59,10 +64,10 @@ export class Interfaces {
           expected: `${LEAST_MTU} to 65535 bytes`,
         });
       }
-      this.#all.push({ name: known, mtu, addresses: [] });
+      this.#all.push({ name: known, mtu, offloads: offloadBits(offloads), addresses: [] });
       for (const text of addresses) this.add(this.#all.length, text);
     }
-    this.#all.push({ name: 'lo', mtu: LOOPBACK_MTU, addresses: [] });
+    this.#all.push({ name: 'lo', mtu: LOOPBACK_MTU, offloads: 0, addresses: [] });
     this.loopback = this.#all.length;
     this.add(this.loopback, '127.0.0.1/8');
     this.add(this.loopback, '::1/128');
@@ -84,6 +89,16 @@ export class Interfaces {
 
   mtu(index: number): number {
     return this.#all[index - 1]?.mtu ?? 65535;
+  }
+
+  /** What an interface's link takes unfinished, as `OffloadBit`s. */
+  offloads(index: number): number {
+    return this.#all[index - 1]?.offloads ?? 0;
+  }
+
+  setOffloads(index: number, kinds: readonly OffloadKind[]): void {
+    const one = this.#all[index - 1];
+    if (one !== undefined) one.offloads = offloadBits(kinds);
   }
 
   addresses(index: number): readonly InterfaceAddress[] {

@@ -2,6 +2,8 @@
  * What router and links tell each other about a packet.
  */
 
+import type { Offload } from './port.js';
+
 /** Where a packet that leaves comes from. */
 export type Origin = 'forwarded' | 'generated';
 
@@ -16,7 +18,17 @@ export interface LinkHeader {
   readonly macLow: number;
 }
 
-/** Takes the packets that leave a router: `bytes[start, end)` is one, borrowed until the call returns. */
+/**
+ * Takes the packets that leave a router: `bytes[start, end)` is one, borrowed until the call returns. `offload` says what
+ * is left to be done, to packets for links that said they do it; its offsets are from `start`, and it is borrowed too.
+ */
 export interface RouterOutput {
-  transmit(interfaceIndex: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void;
+  transmit(
+    interfaceIndex: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    origin: Origin,
+    offload: Offload | undefined,
+  ): void;
 }

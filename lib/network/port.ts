@@ -2,6 +2,8 @@
  * Where a link plugs in: what adapters (TUN, QEMU, v86, a message port) and interfaces know of each other.
  */
 
+import type { OffloadKind } from './offload/features.js';
+
 /**
  * What a frame leaves to be done by whoever gets it: the fields of a virtio-net header (Virtual I/O Device 1.2,
  * section 5.1.6). Offsets are from the start of the frame.
@@ -28,4 +30,6 @@ export interface LinkPort {
   receive(frame: Uint8Array, offload?: Offload): void;
   /** Called with each frame that leaves for the link; set by the adapter. Without it frames are dropped. */
   onTransmit: ((frame: Uint8Array, offload?: Offload) => void) | undefined;
+  /** For the adapter to say what it does to unfinished frames; until then every frame that leaves is finished. */
+  acceptOffloads?(kinds: readonly OffloadKind[]): void;
 }

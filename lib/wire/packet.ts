@@ -74,6 +74,11 @@ export class Packet {
   readonly addresses = new Int32Array(8);
   /** A {@link ChecksumState}. */
   checksumState: number = ChecksumState.NONE;
+  /**
+   * Payload bytes of each segment that a TCP or UDP packet stands for (segmentation offload); 0 for an ordinary packet.
+   * Its checksum is PARTIAL then, or (UDP over IPv4) there is none.
+   */
+  gsoSizeBytes = 0;
 
   /** Interface it came in by, 0 for locally sent. See `host.ts` for indices. */
   inInterface = 0;
@@ -153,6 +158,7 @@ export class Packet {
     this.transport = 0;
     this.protocol = 0;
     this.checksumState = ChecksumState.NONE;
+    this.gsoSizeBytes = 0;
     this.inInterface = 0;
     this.outInterface = 0;
     this.packetType = PacketType.HOST;
