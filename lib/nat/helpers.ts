@@ -7,7 +7,7 @@ import type { HelperTranslator } from '../conntrack/helpers/registry.js';
 import type { ConntrackTable } from '../conntrack/table.js';
 import type { Random } from '../random.js';
 import { sumPseudoHeader, sumRange } from '../wire/checksum.js';
-import type { Packet } from '../wire/packet.js';
+import { ChecksumState, type Packet } from '../wire/packet.js';
 import { sealIpv4 } from '../wire/segment.js';
 import type { Nat } from './nat.js';
 import { Manip, NatRangeFlag, ScratchRange } from './range.js';
@@ -101,10 +101,14 @@ function sealTransport(packet: Packet): void {
   if (protocol === UDP) {
     packet.setU16(transport + 4, lengthBytes);
     // No checksum is said by zero (RFC 768), and stays so.
-    if (packet.u16(at) === 0) return;
+    if (packet.u16(at) === 0 && packet.checksumState !== ChecksumState.PARTIAL) return;
+  }
+  const sum = sumPseudoHeader(packet.addresses, protocol, lengthBytes);
+  if (packet.checksumState === ChecksumState.PARTIAL) {
+    packet.setU16(at, sum);
+    return;
   }
   packet.setU16(at, 0);
-  const sum = sumPseudoHeader(packet.addresses, protocol, lengthBytes);
   const checksum = ~sumRange(packet.bytes, transport, end, sum) & 0xffff;
   packet.setU16(at, protocol === UDP && checksum === 0 ? 0xffff : checksum);
 }

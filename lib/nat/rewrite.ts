@@ -85,8 +85,9 @@ function rewriteTransport(
     }
     case UDP: {
       if (rest < HEADER_BYTES) return 0;
-      // No checksum is said by zero (RFC 768), and stays so.
-      const checksumAt = packet.u16(at + UDP_CHECKSUM) === 0 ? -1 : at + UDP_CHECKSUM;
+      // No checksum is said by zero (RFC 768), and stays so; a partial one is a sum, which may be zero.
+      const hasNone = packet.u16(at + UDP_CHECKSUM) === 0 && packet.checksumState !== PARTIAL;
+      const checksumAt = hasNone ? -1 : at + UDP_CHECKSUM;
       rewritePort(packet, header, at + (manip << 1), checksumAt, version, manip, target);
       if (checksumAt >= 0 && packet.u16(checksumAt) === 0) packet.setU16(checksumAt, 0xffff);
       return 1;

@@ -7,8 +7,10 @@
 import type { Direction } from '../conntrack/entries.js';
 import type { SequenceOffsets } from '../conntrack/sequence-offsets.js';
 import { adjustChecksum32 } from '../wire/checksum.js';
-import type { Packet } from '../wire/packet.js';
+import { ChecksumState, type Packet } from '../wire/packet.js';
 import { TCP_HEADER_BYTES, tcpHeaderBytes } from '../wire/tcp.js';
+
+const PARTIAL = ChecksumState.PARTIAL;
 
 const SEQUENCE = 4;
 const ACKNOWLEDGEMENT = 8;
@@ -65,9 +67,11 @@ function shiftBack(packet: Packet, at: number, offsets: SequenceOffsets, directi
   set(packet, at, (number - offsets.received(direction, number)) | 0);
 }
 
-/** Sets a number and adjusts the checksum. */
+/** Sets a number and adjusts the checksum, unless that is partial and covers the pseudo header only. */
 function set(packet: Packet, at: number, after: number): void {
-  const checksumAt = packet.transport + CHECKSUM;
-  packet.setU16(checksumAt, adjustChecksum32(packet.u16(checksumAt), packet.i32(at), after));
+  if (packet.checksumState !== PARTIAL) {
+    const checksumAt = packet.transport + CHECKSUM;
+    packet.setU16(checksumAt, adjustChecksum32(packet.u16(checksumAt), packet.i32(at), after));
+  }
   packet.setI32(at, after);
 }
