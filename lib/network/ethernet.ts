@@ -24,6 +24,8 @@ import {
   type NeighbourOptions,
   Neighbours,
 } from './neighbours.js';
+import { FramedOffload } from './offload/framed.js';
+import type { Offload } from './port.js';
 import type { Router } from './router.js';
 import type { Timers } from './timers.js';
 import { reportUndeliverable } from './undeliverable.js';
@@ -72,6 +74,9 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
   readonly #scratch: Uint8Array;
   readonly #views: FrameViews;
   #scratchInUse = 0;
+  readonly #framed = new FramedOffload();
+  /** What is left to be done to packets that wait for their neighbour. */
+  readonly #waiting = new WeakMap<Uint8Array, Offload>();
 
   constructor(port: GatewayInterface, owner: EthernetOwner, mac: Mac, options: NeighbourOptions) {
     this.#port = port;
@@ -90,7 +95,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
 
   // ---- in ----
 
-  receive(frame: Uint8Array, nowMs: number): void {
+  receive(frame: Uint8Array, nowMs: number, offload: Offload | undefined): void {
     if (frame.length < HEADER_BYTES) {
       this.#port.drops.count(DropReason.LINK_BAD_FRAME);
       return;
@@ -118,7 +123,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
     if ((etherType === IPV4 && version === 4) || (etherType === IPV6 && version === 6)) {
       header.macHigh = sourceHigh;
       header.macLow = sourceLow;
-      this.#router.receive(this.index, frame, nowMs, header);
+      this.#router.receive(this.index, frame, nowMs, header, offload);
       return;
     }
     if (etherType === ARP) {
@@ -134,20 +139,29 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
 
   // ---- out ----
 
-  /** Sends the packet in `bytes[start, end)`, as soon as its next hop is known. */
-  transmit(bytes: Uint8Array, start: number, end: number, origin: Origin): void {
+  /** Sends the packet in `bytes[start, end)`, as soon as its next hop is known. `offload` counts from `start`. */
+  transmit(bytes: Uint8Array, start: number, end: number, origin: Origin, offload?: Offload): void {
+    const left = offload === undefined ? undefined : this.#framed.of(offload);
     const version = (bytes[start] as number) >>> 4 === 6 ? 6 : 4;
     const hop = this.#hop;
     if (version === 4) {
       const destination = wordAt(bytes, start + 16);
       if (destination >>> 28 === 14) {
-        this.#emit(bytes, start, end, 0x01005e00 | ((destination >>> 16) & 0x7f), destination & 0xffff, IPV4);
+        this.#emit(
+          bytes,
+          start,
+          end,
+          0x01005e00 | ((destination >>> 16) & 0x7f),
+          destination & 0xffff,
+          IPV4,
+          left,
+        );
         return;
       }
       hop[0] = destination;
       const type = this.#router.routes.find(4, hop, 0, this.index);
       if (destination === -1 || type === TYPE_BROADCAST) {
-        this.#emit(bytes, start, end, BROADCAST_MAC.high, BROADCAST_MAC.low, IPV4);
+        this.#emit(bytes, start, end, BROADCAST_MAC.high, BROADCAST_MAC.low, IPV4, left);
         return;
       }
       hop[0] = this.#router.routes.nextHop4(destination);
@@ -155,7 +169,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
       for (let i = 0; i < 4; i++) hop[i] = wordAt(bytes, start + 24 + (i << 2));
       const last = hop[3] as number;
       if ((hop[0] as number) >>> 24 === 0xff) {
-        this.#emit(bytes, start, end, 0x33330000 | (last >>> 16), last & 0xffff, IPV6);
+        this.#emit(bytes, start, end, 0x33330000 | (last >>> 16), last & 0xffff, IPV6, left);
         return;
       }
       this.#router.routes.find(6, hop, 0, this.index);
@@ -164,14 +178,16 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
     const { nowMs } = this.#router;
     const neighbour = this.neighbours.resolve(version, hop, 0, nowMs);
     if (neighbour !== undefined) {
-      this.#emit(bytes, start, end, neighbour.high, neighbour.low, version === 4 ? IPV4 : IPV6);
+      this.#emit(bytes, start, end, neighbour.high, neighbour.low, version === 4 ? IPV4 : IPV6, left);
       return;
     }
     const words: AddressWords =
       version === 4
         ? [hop[0] as number, 0, 0, 0]
         : [hop[0] as number, hop[1] as number, hop[2] as number, hop[3] as number];
-    this.neighbours.queue(version, words, bytes.slice(start, end), origin, nowMs);
+    const waiting = bytes.slice(start, end);
+    if (left !== undefined) this.#waiting.set(waiting, new FramedOffload().copy(left));
+    this.neighbours.queue(version, words, waiting, origin, nowMs);
   }
 
   /** Puts a header before the packet in `bytes[start, end)` and gives the frame to the link. */
@@ -182,11 +198,12 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
     macHigh: number,
     macLow: number,
     etherType: number,
+    left: Offload | undefined,
   ): void {
     const lengthBytes = end - start + HEADER_BYTES;
     if (start === HEADER_BYTES && end === bytes.length) {
       this.#putHeader(bytes, 0, macHigh, macLow, etherType);
-      this.#port.transmit(bytes);
+      this.#port.transmit(bytes, left);
       return;
     }
     if (this.#scratchInUse === 1 || lengthBytes > this.#scratch.length) {
@@ -194,7 +211,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
       const frame = new Uint8Array(lengthBytes);
       frame.set(bytes.subarray(start, end), HEADER_BYTES);
       this.#putHeader(frame, 0, macHigh, macLow, etherType);
-      this.#port.transmit(frame);
+      this.#port.transmit(frame, left);
       return;
     }
     const scratch = this.#scratch;
@@ -204,7 +221,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
     this.#putHeader(scratch, 0, macHigh, macLow, etherType);
     this.#scratchInUse = 1;
     try {
-      this.#port.transmit(this.#views.of(lengthBytes));
+      this.#port.transmit(this.#views.of(lengthBytes), left);
     } finally {
       this.#scratchInUse = 0;
     }
@@ -226,7 +243,7 @@ export class EthernetLink implements InterfaceLink, NeighbourLink, ArpLink, NdLi
 
   send(neighbour: Neighbour, bytes: Uint8Array): void {
     const etherType = neighbour.version === 4 ? IPV4 : IPV6;
-    this.#emit(bytes, 0, bytes.length, neighbour.high, neighbour.low, etherType);
+    this.#emit(bytes, 0, bytes.length, neighbour.high, neighbour.low, etherType, this.#waiting.get(bytes));
   }
 
   drop(bytes: Uint8Array, origin: Origin, why: 'unreachable' | 'full'): void {

@@ -6,6 +6,7 @@
  */
 import { DropCounters, DropReason } from '../counters.js';
 import { formatMac, type Mac } from './mac.js';
+import type { OffloadKind } from './offload/features.js';
 import type { LinkPort, Offload } from './port.js';
 import { type LinkStreams, linkStreams } from './streams.js';
 
@@ -19,15 +20,15 @@ export interface InterfaceCounters {
 
 /** What is behind an interface: frames in. */
 export interface InterfaceLink {
-  receive(frame: Uint8Array, nowMs: number): void;
+  receive(frame: Uint8Array, nowMs: number, offload: Offload | undefined): void;
 }
 
 /** What an interface needs of its gateway. */
 export interface InterfaceOwner {
   /** Time of what is received now, ms. */
   readonly nowMs: number;
-  /** Takes a frame that is not finished: checksums or segments are left to do. */
-  receiveOffload(port: GatewayInterface, frame: Uint8Array, offload: Offload): void;
+  /** Notes what the link of an interface does to frames that leave unfinished. */
+  acceptOffloads(index: number, kinds: readonly OffloadKind[]): void;
 }
 
 export class GatewayInterface implements LinkPort {
@@ -91,14 +92,10 @@ export class GatewayInterface implements LinkPort {
     }
     this.counters.receivedPackets++;
     this.counters.receivedBytes += frame.length;
-    if (offload !== undefined && (offload.needsChecksum !== 0 || offload.gsoType !== 'none')) {
-      this.#owner.receiveOffload(this, frame, offload);
-      return;
-    }
-    this.#behind?.receive(frame, this.#owner.nowMs);
+    this.#behind?.receive(frame, this.#owner.nowMs, offload);
   }
 
-  /** Gives a finished frame to the link. For the gateway's own parts. */
+  /** Gives a frame to the link. For the gateway's own parts. */
   transmit(frame: Uint8Array, offload?: Offload): void {
     const to = this.onTransmit;
     if (this.#isUp === 0 || to === undefined) {
@@ -116,9 +113,8 @@ export class GatewayInterface implements LinkPort {
     this.#behind = behind;
   }
 
-  /** Hands a frame over whose offload is done. For the gateway's own parts. */
-  receiveFinished(frame: Uint8Array): void {
-    this.#behind?.receive(frame, this.#owner.nowMs);
+  acceptOffloads(kinds: readonly OffloadKind[]): void {
+    this.#owner.acceptOffloads(this.index, kinds);
   }
 
   /** For the gateway, which has more to do; use `gateway.setLink`. */

@@ -11,7 +11,7 @@
  */
 import { EventEmitter } from 'eventemitter3';
 import { type Clock, systemClock } from '../clock.js';
-import { type DropCounters, DropReason } from '../counters.js';
+import type { DropCounters } from '../counters.js';
 import type { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
 import { SeededRandom, unpredictableRandom } from '../random.js';
@@ -25,6 +25,7 @@ import type { Origin, RouterOutput } from './link.js';
 import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js';
 import { NeighbourDiscovery } from './nd.js';
 import type { NeighbourEvent } from './neighbours.js';
+import type { OffloadKind } from './offload/features.js';
 import type { Offload } from './port.js';
 import { Router } from './router.js';
 import { type Timed, Timers } from './timers.js';
@@ -221,18 +222,25 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     }
   }
 
-  transmit(interfaceIndex: number, bytes: Uint8Array, start: number, end: number, origin: Origin): void {
+  transmit(
+    interfaceIndex: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    origin: Origin,
+    offload: Offload | undefined,
+  ): void {
     const ethernet = this.#ethernet[interfaceIndex];
     if (ethernet !== undefined) {
-      ethernet.transmit(bytes, start, end, origin);
+      ethernet.transmit(bytes, start, end, origin, offload);
       return;
     }
     const isAll = start === 0 && end === bytes.length;
-    this.#ports[interfaceIndex]?.transmit(isAll ? bytes : bytes.subarray(start, end));
+    this.#ports[interfaceIndex]?.transmit(isAll ? bytes : bytes.subarray(start, end), offload);
   }
 
-  receiveOffload(port: GatewayInterface, _frame: Uint8Array, _offload: Offload): void {
-    port.drops.count(DropReason.LINK_OFFLOAD);
+  acceptOffloads(index: number, kinds: readonly OffloadKind[]): void {
+    this.router.interfaces.setOffloads(index, kinds);
   }
 
   // ---- time ----
@@ -334,8 +342,8 @@ class RawLink implements InterfaceLink {
     this.#index = port.index;
   }
 
-  receive(packet: Uint8Array, nowMs: number): void {
-    this.#router.receive(this.#index, packet, nowMs);
+  receive(packet: Uint8Array, nowMs: number, offload: Offload | undefined): void {
+    this.#router.receive(this.#index, packet, nowMs, undefined, offload);
   }
 }
 
