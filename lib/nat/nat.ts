@@ -41,7 +41,11 @@ const SRC_NAT_DONE = Status.SRC_NAT_DONE;
 const NAT_TABLE = 2;
 
 const ICMP = 1;
+const TCP = 6;
 const ICMPV6 = 58;
+const SCTP = 132;
+const TCP_HEADER_BYTES = 20;
+const SCTP_HEADER_BYTES = 12;
 
 /** What NAT needs of the tracker. */
 export interface NatTracker {
@@ -147,6 +151,7 @@ export class Nat {
       packet.reason = DropReason.TRUNCATED;
       return DROP;
     }
+    if (packet.fragmentLengths !== undefined) forgetBoundaries(packet, transport);
     this.#show(packet, manip);
     return ACCEPT;
   }
@@ -359,4 +364,18 @@ export class Nat {
 /** Whether the packet is an ICMP message of its family, as RELATED packets without an expectation are: 1 or 0. */
 function isError(packet: Packet): 0 | 1 {
   return packet.protocol === (packet.version === 4 ? ICMP : ICMPV6) && packet.brokenChain === 0 ? 1 : 0;
+}
+
+/**
+ * A transport header that is translated is pulled together first: a packet of our own whose first fragment had not all of
+ * it does not leave along its old boundaries (`fragments/split.ts` knows this of packets that came in). Rare.
+ */
+function forgetBoundaries(packet: Packet, transport: number): void {
+  const lengths = packet.fragmentLengths;
+  if (lengths === undefined || transport < 0 || packet.inInterface > 0) return;
+  const first = packet.end - lengths.reduce((sum, length) => sum + length, 0) + (lengths[0] as number);
+  const { protocol } = packet;
+  const headerBytes = protocol === TCP ? TCP_HEADER_BYTES : protocol === SCTP ? SCTP_HEADER_BYTES : 0;
+  const end = transport + headerBytes;
+  if (first < end && end <= packet.end) packet.fragmentLengths = undefined;
 }

@@ -43,6 +43,15 @@ describe('a TCP header over two fragments', () => {
     expect(sent[0]).toContain('len 16 mf');
   });
 
+  it('is whole in the first fragment again when it is our own and translated', () => {
+    const { router, sent } = makeRouter();
+    router.engine.restore(4, '*nat\n-A POSTROUTING -p tcp -j SNAT --to-source 10.0.0.20:9\nCOMMIT\n');
+    for (const one of fragments('10.0.0.1', '10.0.0.4')) expect(router.sendLocal(one, 0)).toBe(0);
+    expect(sent).toHaveLength(2);
+    expect(sent[0]).toContain('tcp 10.0.0.20:9 >');
+    expect(sent[0]).toContain('len 60 mf');
+  });
+
   it('is whole in the first fragment again when it came in, where it was read', () => {
     const { router, sent } = makeRouter();
     for (const one of fragments('10.0.0.2', '10.0.0.4')) router.receive(1, one, 0);
