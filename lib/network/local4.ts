@@ -8,7 +8,7 @@ import { DropReason } from '../counters.js';
 import { AddressType } from '../host.js';
 import { hasIcmpHeader, icmpType } from '../wire/icmp.js';
 import { IPV4_DF } from '../wire/ipv4.js';
-import { ChecksumState, type Packet } from '../wire/packet.js';
+import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { makeIpv4, put32, putTcp, sealTransport } from '../wire/segment.js';
 import { hasTcpHeader } from '../wire/tcp.js';
 import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
@@ -18,6 +18,7 @@ import { echoOptions } from './options.js';
 import type { Passage } from './passage.js';
 import { resetFor, swapped } from './reject.js';
 
+const NIL = -1;
 const ICMP = 1;
 const IGMP = 2;
 const TCP = 6;
@@ -151,9 +152,19 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
     if (verifyPartialChecksum(packet, UDPLITE, coverage) === 0) return;
   }
   if (!handOver(core, packet) && !isGroup(passage)) {
+    leaveConnection(packet);
     sendError4(core, passage, Icmp.UNREACHABLE, Icmp.PORT, 0);
     core.drop(passage, DropReason.NO_LOCAL_LISTENER);
   }
+}
+
+/**
+ * As on Linux, whoever takes UDP lets a packet's connection go before it looks at the port: the error about a closed one
+ * is tracked by what it quotes, in the zone that packets of our own are in.
+ */
+export function leaveConnection(packet: Packet): void {
+  packet.entry = NIL;
+  packet.ctinfo = CtInfo.INVALID;
 }
 
 /** Gives a UDP packet to whoever has its port; false if nobody has. */

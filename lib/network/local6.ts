@@ -14,7 +14,7 @@ import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
 import { Verdict } from '../wire/verdict.js';
 import type { RouterCore } from './core.js';
 import { Icmp6, leadsOn, sendError6 } from './icmp-errors.js';
-import { handOver, handOverSegment } from './local4.js';
+import { handOver, handOverSegment, leaveConnection } from './local4.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { resetFor, swapped } from './reject.js';
@@ -259,6 +259,7 @@ function deliverUdp(core: RouterCore, passage: Passage): void {
     if (verifyChecksum(packet, UDP) === 0) return;
   } else if (verifyPartialChecksum(packet, UDPLITE, length) === 0) return;
   if (!handOver(core, packet) && !isMulticast6(packet.addresses, 4)) {
+    leaveConnection(packet);
     sendError6(core, passage, Icmp6.UNREACHABLE, Icmp6.PORT, 0);
     core.drop(passage, DropReason.NO_LOCAL_LISTENER);
   }

@@ -21,6 +21,8 @@ const PAD1 = 0;
 const PADN = 1;
 const ROUTER_ALERT = 5;
 const JUMBO = 0xc2;
+/** In-situ OAM (RFC 9486), which starts at a multiple of 4 bytes. */
+const IOAM = 0x31;
 /** Longest run of padding (RFC 4942 section 2.1.9.5). */
 const MAX_PADDING = 7;
 /** Options in one header that are not padding; a header with more is refused, as Linux's default has it. */
@@ -59,6 +61,9 @@ export function readOptions6(
       padding = 0;
       if (kind === 'hop-by-hop' && type === ROUTER_ALERT) {
         if (size !== 4) return OptionsFault.DISCARD;
+      } else if (kind === 'hop-by-hop' && type === IOAM) {
+        // Not switched on, and passed over then; but a stray one is refused first, as on Linux.
+        if (((option - packet.start) & 3) !== 0) return OptionsFault.DISCARD;
       } else if (kind === 'hop-by-hop' && type === JUMBO) {
         const fault = readJumbo(packet, option);
         if (fault !== OptionsFault.NONE) return fault;

@@ -35,11 +35,13 @@ export function admit6(core: RouterCore, passage: Passage): 0 | 1 {
     core.drop(passage, DropReason.MARTIAN);
     return 0;
   }
-  return packet.u8(packet.start + 6) === HOP_BY_HOP ? admitOptions(core, passage) : 1;
+  return admitOptions6(core, passage);
 }
 
-function admitOptions(core: RouterCore, passage: Passage): 0 | 1 {
+/** Reads hop-by-hop options, if there are any. Returns 0 if the packet is gone. */
+export function admitOptions6(core: RouterCore, passage: Passage): 0 | 1 {
   const packet = passage.packet;
+  if (packet.u8(packet.start + 6) !== HOP_BY_HOP) return 1;
   const at = packet.start + IPV6_HEADER_BYTES;
   const length = at + 8 > packet.end ? 0 : (packet.u8(at + 1) + 1) << 3;
   let fault: number = OptionsFault.DISCARD;

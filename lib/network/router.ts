@@ -36,7 +36,7 @@ import { longestBytes } from './offload/segmenter.js';
 import { noteOffload } from './offload/unfinished.js';
 import { type Passage, Passages } from './passage.js';
 import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way } from './path4.js';
-import { admit6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
+import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
 import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
@@ -371,8 +371,11 @@ export class Router implements RouterCore {
     passage.isInput = 1;
     const before = packet.addresses[4];
     const low = packet.addresses[7];
-    const isStrange = packet.version === 6 && packet.inInterface !== this.interfaces.loopback;
-    if (isStrange && admit6(this, passage) === 0) return;
+    if (packet.version === 6) {
+      const isLoopback = packet.inInterface === this.interfaces.loopback;
+      const goes = isLoopback ? admitOptions6(this, passage) : admit6(this, passage);
+      if (goes === 0) return;
+    }
     if (this.#run(PREROUTING, packet) !== ACCEPT) return;
     if (packet.addresses[4] !== before || packet.addresses[7] !== low) {
       const type = this.routes.find(packet.version, packet.addresses, 4, 0);

@@ -160,3 +160,18 @@ describe('settings', () => {
     expect(() => router.sysctl('net.ipv4.conf.all.rp_filter', '1')).toThrow(/cannot be changed/);
   });
 });
+
+describe('an error about a closed UDP port', () => {
+  it.each([
+    [4, '10.0.0.1:80', '203.0.113.9:1023', '203.0.113.1'],
+    [6, '[fd00:a::1]:80', '[2001:db8:1::9]:1023', '2001:db8:1::1'],
+  ] as const)('is tracked by what it quotes, not as its packet was: IPv%i', (family, own, peer, source) => {
+    const { router, sent } = network(1500, 'auto');
+    const lan = family === 4 ? '10.0.0.0/24' : 'fd00:a::/64';
+    const rules = `*raw\n-A PREROUTING -i tun1 -j CT --zone 1\nCOMMIT\n*nat\n-A POSTROUTING -s ${lan} -o tun1 -j MASQUERADE\nCOMMIT\n`;
+    router.engine.restore(family, rules);
+    expect(router.sendLocal(parsePacket(`udp ${own} > ${peer} len 1`), 0)).toBe(0);
+    router.receive(2, parsePacket(`udp ${peer} > ${own} len 1`), 0);
+    expect(sent[1]).toContain(`${source} > ${peer.replace(/^\[?(.*?)\]?:\d+$/, '$1')} port-unreachable`);
+  });
+});

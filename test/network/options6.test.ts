@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { DropReason } from '../../lib/counters.js';
+import { Router } from '../../lib/network/router.js';
+import { formatPacket, parsePacket } from '../../lib/scenario/notation.js';
+
+function makeRouter(): { router: Router; sent: string[] } {
+  const router = new Router({
+    interfaces: [
+      { name: 'tun0', addresses: ['fd00:a::1/64'] },
+      { name: 'tun1', addresses: ['2001:db8:1::1/64'] },
+    ],
+    routes: ['-6 default dev tun1'],
+    maxConnections: 16,
+    seed: 1,
+  });
+  const sent: string[] = [];
+  router.onTransmit = (_, bytes) => sent.push(formatPacket(bytes));
+  return { router, sent };
+}
+
+/** An options header's body: its length, then options of which the first begins 2 bytes behind the header's beginning. */
+describe('an IPv6 hop-by-hop option', () => {
+  it.each([
+    ['IOAM at a multiple of four is passed over', '01 0100 310400000000 010400000000', 1],
+    ['IOAM elsewhere is refused without an answer', '01 31020000 01060000 00000000', 0],
+  ])('%s', (_, body, count) => {
+    const { router, sent } = makeRouter();
+    const ext = `0:${body.replaceAll(' ', '')}`;
+    router.receive(1, parsePacket(`udp [fd00:a::2]:1 > [2001:db8:2::7]:2 ext ${ext}`), 0);
+    expect(sent).toHaveLength(count);
+    expect(router.engine.drops.get(DropReason.BAD_EXTENSION_HEADER)).toBe(1 - count);
+  });
+
+  it.each([
+    ['right', '00 010400000000', DropReason.NO_LOCAL_LISTENER],
+    ['too much padding', '01 01060000000000000000 01020000', DropReason.BAD_EXTENSION_HEADER],
+  ])('is read when a packet of the router comes in by lo: %s', (_, body, reason) => {
+    const { router, sent } = makeRouter();
+    const ext = `0:${body.replaceAll(' ', '')}`;
+    const packet = parsePacket(`udp [fd00:a::1]:1 > [2001:db8:1::1]:2 ext ${ext}`);
+    expect(router.sendLocal(packet, 0)).toBe(0);
+    expect(router.engine.drops.get(reason)).toBe(1);
+    expect(sent).toEqual([]);
+  });
+});
