@@ -22,7 +22,7 @@ function makeRouter(): { router: Router; sent: string[] } {
 describe('an IPv6 hop-by-hop option', () => {
   it.each([
     ['IOAM at a multiple of four is passed over', '01 0100 310400000000 010400000000', 1],
-    ['IOAM elsewhere is refused without an answer', '01 31020000 01060000 00000000', 0],
+    ['IOAM elsewhere is refused without an answer', '01 31020000 3e020000 010400000000', 0],
   ])('%s', (_, body, count) => {
     const { router, sent } = makeRouter();
     const ext = `0:${body.replaceAll(' ', '')}`;
