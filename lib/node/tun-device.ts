@@ -4,6 +4,7 @@
  */
 import { closeSync } from 'node:fs';
 import { ConfigurationError } from '../errors.js';
+import type { OffloadKind } from '../network/offload/features.js';
 
 /** C functions; pointers are typed arrays. Each returns -1 on failure. */
 export interface SystemCalls {
@@ -33,6 +34,8 @@ export interface TunDeviceOptions {
 export interface TunDevice {
   readonly fd: number;
   readonly name: string;
+  /** What the kernel does to unfinished frames that are written. */
+  readonly offloads: readonly OffloadKind[];
 }
 
 const O_RDWR = 2;
@@ -128,22 +131,25 @@ export function openTunDevice(system: SystemCalls, options: TunDeviceOptions): T
     request[NAME_BYTES + 1] = flags >>> 8;
     if (system.ioctl(fd, TUNSETIFF, request) < 0) throw failed(system, 'TUNSETIFF', options.name ?? file);
     const name = nameOfRequest(request);
-    if (options.offload === 'virtio') switchOffloadOn(system, fd, name);
+    const offloads = options.offload === 'virtio' ? switchOffloadOn(system, fd, name) : [];
     configure(system, name, options);
-    return { fd, name };
+    return { fd, name, offloads };
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-function switchOffloadOn(system: SystemCalls, fd: number, name: string): void {
+function switchOffloadOn(system: SystemCalls, fd: number, name: string): readonly OffloadKind[] {
   const size = Uint8Array.of(12, 0, 0, 0);
   if (system.ioctl(fd, TUNSETVNETHDRSZ, size) < 0) throw failed(system, 'TUNSETVNETHDRSZ', name);
-  if (system.ioctlValue(fd, TUNSETOFFLOAD, TUN_F_TCP | TUN_F_USO) === 0) return;
+  if (system.ioctlValue(fd, TUNSETOFFLOAD, TUN_F_TCP | TUN_F_USO) === 0) {
+    return ['checksum', 'tcp4', 'tcp6', 'udp'];
+  }
   if (system.errno() !== EINVAL || system.ioctlValue(fd, TUNSETOFFLOAD, TUN_F_TCP) < 0) {
     throw failed(system, 'TUNSETOFFLOAD', name);
   }
+  return ['checksum', 'tcp4', 'tcp6'];
 }
 
 function configure(system: SystemCalls, name: string, options: TunDeviceOptions): void {

@@ -74,6 +74,7 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
     closeSync(device.fd);
     throw error;
   }
+  if (device.offloads.length > 0) port.acceptOffloads?.(device.offloads);
   const reader = new TunReader(system, device.fd, port, offload, writer.counters);
   const socket = watch(system, device, reader);
   socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -85,6 +86,7 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     release();
+    if (device.offloads.length > 0) port.acceptOffloads?.([]);
     reader.stop();
     writer.stop();
     socket.destroy();
