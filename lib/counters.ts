@@ -61,6 +61,10 @@ export const DropReason = {
   GATEWAY_CLOSED: 45,
   // changed rules
   RULE_CHANGED: 46,
+  // local endpoints
+  SOURCE_REFUSED: 47,
+  ENDPOINT_QUEUE_FULL: 48,
+  ENDPOINT_FLOWS_FULL: 49,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

@@ -102,6 +102,18 @@ export class PortRegistry implements PortReservations {
     return reservation;
   }
 
+  /** Takes several ports or none. */
+  reserveAll(requests: readonly PortRequest[]): Reservation[] {
+    const held: Reservation[] = [];
+    try {
+      for (const request of requests) held.push(this.reserve(request));
+    } catch (error) {
+      for (const one of held) one.release();
+      throw error;
+    }
+    return held;
+  }
+
   /** The reservation that a packet to `words[at..at+3]` and `port` by interface `inInterface` is for. */
   find(
     version: number,
