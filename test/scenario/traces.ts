@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { readTraceFile } from '../../lib/node/trace-files.js';
+import { readTraceFile, type TraceText } from '../../lib/node/trace-files.js';
 import type { Run } from '../../lib/scenario/run.js';
 import type { Reading } from '../../lib/scenario/table.js';
 import { readTrace, type Trace, type TraceStep } from '../../lib/scenario/trace.js';
 
 /** Recordings of Linux; each file has one trace per line. */
-export const TRACE_FOLDER = new URL('../traces/', import.meta.url).pathname;
+const TRACE_FOLDER = new URL('../traces/', import.meta.url).pathname;
 /** More of them, recorded for what the first do not have. */
 const OWN_TRACE_FOLDER = new URL('../traces-own/', import.meta.url).pathname;
 
@@ -28,9 +28,14 @@ const FILES: ReadonlyMap<string, string> = new Map(
 /** Names of the groups of recordings. */
 export const GROUPS: readonly string[] = [...FILES.keys()];
 
+/** The traces of a group as they are written, one line each. */
+export function readLines(group: string): readonly TraceText[] {
+  return readTraceFile(FILES.get(group) as string);
+}
+
 /** The traces of a group. */
 export function readGroup(group: string): Trace[] {
-  return readTraceFile(FILES.get(group) as string).map(({ text, place }) => readTrace(text, place));
+  return readLines(group).map(({ text, place }) => readTrace(text, place));
 }
 
 /** One trace by name. */
