@@ -48,6 +48,8 @@ const NOTHING: Contribution = { chains: [], jumps: [] };
 export class ManagedChains {
   readonly #engine: Engine;
   #contributions: ReadonlyMap<Contributor, Contribution> = new Map();
+  /** Jumps that we made, not the user: those go with their chain. */
+  #jumps: ReadonlySet<string> = new Set();
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -64,7 +66,10 @@ export class ManagedChains {
       const base = { family, tables: before.tables.filter(({ name }) => tables.includes(name)) };
       return { base, tables, contributions: next };
     });
-    this.#install(changes.filter(({ tables }) => tables.length > 0));
+    this.#install(
+      changes.filter(({ tables }) => tables.length > 0),
+      new Set(this.#jumps),
+    );
     this.#contributions = next;
   }
 
@@ -73,16 +78,18 @@ export class ManagedChains {
     const known = { sets: this.#engine.sets.names };
     const base = restoreRuleset(text, { family, known, ...(file === undefined ? {} : { file }) });
     const tables = base.tables.map(({ name }) => name);
-    this.#install([{ base, tables, contributions: this.#contributions }]);
+    const isOfOthers = (jump: string) => !tables.some((table) => jump.startsWith(`${family} ${table} `));
+    const jumps = new Set([...this.#jumps].filter(isOfOthers));
+    this.#install([{ base, tables, contributions: this.#contributions }], jumps);
   }
 
-  #install(changes: readonly Change[]): void {
+  #install(changes: readonly Change[], jumps: Set<string>): void {
     const undo: (() => void)[] = [];
     try {
       for (const change of changes) {
         const rules = this.#engine.rules(change.base.family);
         const before = rules.toRuleset();
-        rules.replace(this.#merge(change));
+        rules.replace(this.#merge(change, jumps));
         undo.push(() => {
           const had = new Set(before.tables.map(({ name }) => name));
           for (const { name } of rules.toRuleset().tables) if (!had.has(name)) rules.remove(name);
@@ -93,19 +100,22 @@ export class ManagedChains {
       for (const revert of undo) revert();
       throw error;
     }
+    this.#jumps = jumps;
   }
 
   /** The user's tables with our chains in them. */
-  #merge({ base, tables, contributions }: Change): Ruleset {
+  #merge({ base, tables, contributions }: Change, jumps: Set<string>): Ruleset {
     const { family } = base;
     const text = tables.map((table) => tableText(contributions, family, table)).join('');
     const ours = restoreRuleset(text, { family, file: 'conntide', known: { sets: this.#engine.sets.names } });
     const counted = countersOf(this.#engine.rules(family).toRuleset());
     const merged = base.tables.map((table) => {
       const own = ours.tables.find(({ name }) => name === table.name);
-      return mergeTable(table, own, family, counted);
+      return mergeTable(table, own, family, counted, jumps);
     });
-    const added = ours.tables.filter(({ name }) => base.tables.every((table) => table.name !== name));
+    const added = ours.tables
+      .filter(({ name }) => base.tables.every((table) => table.name !== name))
+      .map((own) => mergeTable(withoutRules(own), own, family, counted, jumps));
     return { family, tables: [...merged, ...added] };
   }
 }
@@ -158,11 +168,19 @@ function isManaged(name: string): boolean {
   return name.startsWith(MANAGED_PREFIX);
 }
 
+/** The built-in chains of a table, empty. */
+function withoutRules(table: TableSpec): TableSpec {
+  const chains = table.chains.filter(({ policy }) => policy !== undefined);
+  return { ...table, chains: chains.map((chain) => ({ ...chain, rules: [] })) };
+}
+
+/** `jumps` is read and written: which jumps are ours. */
 function mergeTable(
   table: TableSpec,
   ours: TableSpec | undefined,
   family: Family,
   counted: Counted,
+  jumps: Set<string>,
 ): TableSpec {
   const managed = (ours?.chains ?? []).filter(({ name }) => isManaged(name));
   const names = new Set(managed.map(({ name }) => name));
@@ -170,18 +188,20 @@ function mergeTable(
   const chains: ChainSpec[] = table.chains
     .filter(({ name }) => !isManaged(name))
     .map((chain) => {
+      const keyOfJump = (rule: RuleSpec) => `${family} ${table.name} ${chain.name} ${chainOf(rule)}`;
       const kept = chain.rules.filter((rule) => {
         const to = chainOf(rule);
         if (to === undefined || !isManaged(to) || names.has(to)) return true;
-        if (isPlain(rule)) return false;
+        if (isPlain(rule) && jumps.delete(keyOfJump(rule))) return false;
         orphans.add(to);
         return true;
       });
       const there = new Set(kept.map(chainOf));
-      const jumps = (ours?.chains.find(({ name }) => name === chain.name)?.rules ?? []).filter(
+      const added = (ours?.chains.find(({ name }) => name === chain.name)?.rules ?? []).filter(
         (rule) => !there.has(chainOf(rule)),
       );
-      return { ...chain, rules: [...jumps, ...kept] };
+      for (const rule of added) jumps.add(keyOfJump(rule));
+      return { ...chain, rules: [...added, ...kept] };
     });
   for (const chain of managed) {
     const rules = chain.rules.map((rule): RuleSpec => {
@@ -190,7 +210,7 @@ function mergeTable(
     });
     chains.push({ ...chain, rules });
   }
-  // A rule of the user's that leads to a chain that we have no more finds it empty.
+  // A rule of the user's that leads to a chain that we do not have finds it empty.
   for (const name of orphans) chains.push({ name, counters: { packets: 0, bytes: 0 }, rules: [] });
   const builtIn = chains.filter(({ policy }) => policy !== undefined);
   const own = chains.filter(({ policy }) => policy === undefined);
