@@ -161,6 +161,18 @@ describe('settings', () => {
   });
 });
 
+describe('REJECT in FORWARD of a packet with a full timestamp option, which the router just counted up', () => {
+  it.each([
+    ['tells nobody when it is the first to look at the checksum', 'auto', 0],
+    ['answers when conntrack verified the checksum before', 'always', 1],
+  ] as const)('%s', (_, tracking, count) => {
+    const { router, sent } = network(1500, tracking);
+    router.engine.restore(4, '*filter\n-A FORWARD -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n');
+    router.receive(1, parsePacket('tcp 10.0.0.2:5 > 8.8.8.8:9 SYN options 4408090001020304'), 0);
+    expect(sent).toHaveLength(count);
+  });
+});
+
 describe('an error about a closed UDP port', () => {
   it.each([
     [4, '10.0.0.1:80', '203.0.113.9:1023', '203.0.113.1'],

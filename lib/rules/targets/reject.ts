@@ -12,7 +12,8 @@ import type { EntryId } from '../../conntrack/entries.js';
 import type { Tracker } from '../../conntrack/tracker.js';
 import { DropReason } from '../../counters.js';
 import { AddressType, type Host, REJECT_WITH_RESET } from '../../host.js';
-import { type Packet, PacketType } from '../../wire/packet.js';
+import { sumRange } from '../../wire/checksum.js';
+import { ChecksumState, type Packet, PacketType } from '../../wire/packet.js';
 import { verifyChecksum } from '../../wire/transport.js';
 import { Verdict } from '../../wire/verdict.js';
 import type { RejectTarget as RejectSpec } from '../ast.js';
@@ -24,6 +25,8 @@ const TO_HOST = PacketType.HOST;
 const BROADCAST = AddressType.BROADCAST;
 const MULTICAST = AddressType.MULTICAST;
 const STATE_CHANGED = Change.STATE;
+const UNVERIFIED = ChecksumState.NONE;
+const IPV4_HEADER_BYTES = 20;
 const NIL = -1;
 const STATUS_CONFIRMED = 8;
 const STATUS_FIXED_TIMEOUT = 1024;
@@ -107,7 +110,7 @@ export class RejectTarget implements Target {
     if (packet.protocol !== TCP || at + TCP_HEADER_BYTES > packet.end) return 0;
     if ((packet.u8(at + 13) & TCP_RST) !== 0 || this.#isForOne(packet) === 0) return 0;
     if (packet.version === 6 && isNobody6(packet.addresses) === 1) return 0;
-    return verifyChecksum(packet, TCP);
+    return hasGoodSum(packet, TCP);
   }
 
   /** 0 for a destination that is a broadcast or multicast address. */
@@ -177,5 +180,17 @@ function isWhole(packet: Packet): 0 | 1 {
       break;
   }
   const pseudo = packet.version === 6 || protocol === TCP || protocol === UDP ? protocol : 0;
-  return verifyChecksum(packet, pseudo);
+  return hasGoodSum(packet, pseudo);
+}
+
+/**
+ * Whether the transport checksum holds. If nobody verified it before, Linux sums the whole packet, of which an IPv4 header
+ * should be zero: it is not while the router has written into an option and the header checksum is yet to follow.
+ */
+function hasGoodSum(packet: Packet, pseudoProtocol: number): 0 | 1 {
+  const { start, transport, version, checksumState } = packet;
+  if (version === 4 && checksumState === UNVERIFIED && transport - start > IPV4_HEADER_BYTES) {
+    if (sumRange(packet.bytes, start, transport, 0) !== 0xffff) return 0;
+  }
+  return verifyChecksum(packet, pseudoProtocol);
 }
