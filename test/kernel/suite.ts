@@ -27,8 +27,8 @@ interface Tally {
   steps: number;
   refused: number;
   unsupported: number;
-  /** Differences that exceptions.ts names. */
-  excepted: number;
+  /** Differences that exceptions.ts names, by name. */
+  readonly excepted: Map<string, number>;
   /** Differed once, but not when run again. */
   fleeting: number;
   readonly disagreements: string[];
@@ -49,7 +49,7 @@ export function agreementSuite(part: number): void {
         steps: 0,
         refused: 0,
         unsupported: 0,
-        excepted: 0,
+        excepted: new Map(),
         fleeting: 0,
         disagreements: [],
       };
@@ -95,9 +95,9 @@ function runOne(index: number, tally: Tally, runBoth: RunBoth, shrink: Shrink): 
     console.warn(`${scenario.name}: ${outcome.reason}`);
     return;
   }
-  const exception = exceptionOf(outcome.difference);
+  const exception = exceptionOf(outcome.difference, outcome.trace);
   if (exception !== undefined) {
-    tally.excepted++;
+    tally.excepted.set(exception, (tally.excepted.get(exception) ?? 0) + 1);
     console.warn(`${scenario.name}: excepted: ${exception}`);
     return;
   }
@@ -124,10 +124,11 @@ function tell(part: number, tally: Tally, startMs: number): void {
 
 function line(part: number, tally: Tally, startMs: number): string {
   const seconds = (performance.now() - startMs) / 1000;
+  const excepted = [...tally.excepted].map(([name, count]) => `${count} ${name}`);
   return (
     `kernel part ${part + 1} seed ${SEED}: ${tally.sequences} sequences, ${tally.steps} steps, ` +
     `${tally.disagreements.length} disagreements, ${tally.fleeting} fleeting, ${tally.refused} refused, ` +
-    `${tally.unsupported} unsupported, ${tally.excepted} excepted, ` +
+    `${tally.unsupported} unsupported, excepted: ${excepted.join(', ') || 'none'}, ` +
     `${(tally.sequences / seconds).toFixed(1)} a second`
   );
 }
