@@ -1,0 +1,157 @@
+/**
+ * What goes over links, written to a pcapng file as it happens: one file, any number of interfaces, each frame with
+ * its direction and time. Readable by Wireshark while it grows.
+ *
+ * A disk that is slow costs frames of the recording, never memory without bound nor time of the packet path: what does
+ * not fit the queue is counted. Frames with work left to do (checksums, segmentation) are recorded as they are.
+ */
+import { createWriteStream, openSync, type WriteStream } from 'node:fs';
+import { LinkType } from '../capture/link.js';
+import { PcapngWriter } from '../capture/pcapng-writer.js';
+import { timeOfMs } from '../capture/timestamp.js';
+import type { LinkPort, Offload } from '../network/port.js';
+import { fileError } from './files.js';
+
+export interface CaptureFileOptions {
+  /** Bytes of each frame that are kept; all by default. */
+  readonly snapLengthBytes?: number;
+  /** Bytes that may wait for the disk, 16 MiB by default; further frames are left out. */
+  readonly queueBytes?: number;
+  /** Milliseconds since 1970, with a fraction; the machine's clock by default. */
+  readonly epochMs?: () => number;
+  /** A comment on the whole file. */
+  readonly comment?: string;
+}
+
+export interface CaptureFileCounters {
+  recordedFrames: number;
+  /** Frames that are not in the file: the disk is slow, or writing failed. */
+  leftOutFrames: number;
+}
+
+export class CaptureFile {
+  readonly path: string;
+  readonly counters: CaptureFileCounters = { recordedFrames: 0, leftOutFrames: 0 };
+  readonly #stream: WriteStream;
+  readonly #writer: PcapngWriter;
+  readonly #queueBytes: number;
+  readonly #snapLengthBytes: number;
+  readonly #epochMs: () => number;
+  #failure: Error | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Makes the file, or empties it. Throws a ConfigurationError if that cannot be. */
+  constructor(path: string, options: CaptureFileOptions = {}) {
+    this.path = path;
+    this.#queueBytes = options.queueBytes ?? 0x100_0000;
+    this.#snapLengthBytes = options.snapLengthBytes ?? 0;
+    this.#epochMs = options.epochMs ?? (() => performance.timeOrigin + performance.now());
+    let fd: number;
+    try {
+      fd = openSync(path, 'w');
+    } catch (error) {
+      throw fileError(error, path);
+    }
+    this.#stream = createWriteStream(path, { fd });
+    this.#stream.on('error', (error) => {
+      this.#failure = error;
+    });
+    this.#writer = new PcapngWriter((block) => this.#stream.write(block), {
+      ...(options.comment === undefined ? {} : { comment: options.comment }),
+    });
+  }
+
+  /** Describes an interface; returns the id that its frames are recorded with. */
+  addInterface(name: string, link: LinkPort['link']): number {
+    return this.#writer.addInterface({
+      name,
+      linkType: link === 'ethernet' ? LinkType.ETHERNET : LinkType.RAW,
+      snapLengthBytes: this.#snapLengthBytes,
+    });
+  }
+
+  /** Records a frame, which is copied. `in` is from the link to us. After `close` nothing is recorded. */
+  record(interfaceId: number, direction: 'in' | 'out', frame: Uint8Array): void {
+    const isOpen = this.#closed === undefined && this.#failure === undefined;
+    if (!isOpen || this.#stream.writableLength + frame.length > this.#queueBytes) {
+      this.counters.leftOutFrames++;
+      return;
+    }
+    const { seconds, nanos } = timeOfMs(this.#epochMs());
+    const kept = this.#snapLengthBytes === 0 ? frame.length : Math.min(frame.length, this.#snapLengthBytes);
+    this.#writer.addPacket({
+      interfaceId,
+      seconds,
+      nanos,
+      bytes: kept === frame.length ? frame : frame.subarray(0, kept),
+      originalLengthBytes: frame.length,
+      direction,
+    });
+    this.counters.recordedFrames++;
+  }
+
+  /**
+   * Stands before a port: whatever is attached to the returned port instead is recorded in both directions. For a
+   * gateway's own interfaces, `gateway.capture` needs no second port.
+   */
+  tap(port: LinkPort, name: string): LinkPort {
+    return new TappedPort(port, this, this.addInterface(name, port.link));
+  }
+
+  /** Writes out what waits and closes the file. Throws a ConfigurationError if anything could not be written. */
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve, reject) => {
+      const settle = (): void => {
+        if (this.#failure === undefined) resolve();
+        else reject(fileError(this.#failure, this.path));
+      };
+      if (this.#stream.closed) settle();
+      else {
+        this.#stream.once('close', settle);
+        this.#stream.end();
+      }
+    });
+    return this.#closed;
+  }
+}
+
+class TappedPort implements LinkPort {
+  readonly #port: LinkPort;
+  readonly #file: CaptureFile;
+  readonly #id: number;
+  #onTransmit: LinkPort['onTransmit'];
+
+  constructor(port: LinkPort, file: CaptureFile, id: number) {
+    this.#port = port;
+    this.#file = file;
+    this.#id = id;
+  }
+
+  get link(): LinkPort['link'] {
+    return this.#port.link;
+  }
+
+  get mtu(): number {
+    return this.#port.mtu;
+  }
+
+  get onTransmit(): LinkPort['onTransmit'] {
+    return this.#onTransmit ?? this.#port.onTransmit;
+  }
+
+  set onTransmit(transmit: LinkPort['onTransmit']) {
+    this.#onTransmit = transmit;
+    this.#port.onTransmit =
+      transmit === undefined
+        ? undefined
+        : (frame, offload) => {
+            this.#file.record(this.#id, 'out', frame);
+            transmit(frame, offload);
+          };
+  }
+
+  receive(frame: Uint8Array, offload?: Offload): void {
+    this.#file.record(this.#id, 'in', frame);
+    this.#port.receive(frame, offload);
+  }
+}

@@ -1,0 +1,133 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readCapture } from '../../lib/capture/capture.js';
+import { LinkType } from '../../lib/capture/link.js';
+import { joinPorts } from '../../lib/network/switch.js';
+import { CaptureFile } from '../../lib/node/capture-file.js';
+import { frameOf, KeepingPort } from '../network/adapter-ports.js';
+
+const hasTshark = spawnSync('tshark', ['-v']).status === 0;
+if (!hasTshark) console.warn('SKIPPED: reading a recording with tshark: there is no tshark');
+
+let folder: string;
+let path: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'conntide-capture-'));
+  path = join(folder, 'x.pcapng');
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe('a capture file', () => {
+  it('has interfaces, directions, times and bytes as they were', async () => {
+    let nowMs = 1_700_000_000_000.25;
+    const file = new CaptureFile(path, { epochMs: () => nowMs });
+    const lan = file.addInterface('lan', 'ethernet');
+    const wan = file.addInterface('wan', 'ip');
+    const borrowed = frameOf(1);
+    file.record(lan, 'in', borrowed);
+    borrowed.fill(0);
+    nowMs += 1000;
+    file.record(wan, 'out', frameOf(2, 33));
+    await file.close();
+    const { interfaces, packets, damage } = readCapture(readFileSync(path));
+    expect(damage).toBeUndefined();
+    expect(interfaces.map(({ name, linkType }) => [name, linkType])).toEqual([
+      ['lan', LinkType.ETHERNET],
+      ['wan', LinkType.RAW],
+    ]);
+    const read = packets.map((p) => [
+      p.interfaceName,
+      p.direction,
+      p.seconds,
+      p.nanos,
+      new Uint8Array(p.bytes),
+    ]);
+    expect(read).toEqual([
+      ['lan', 'in', 1_700_000_000, 250_000, frameOf(1)],
+      ['wan', 'out', 1_700_000_001, 250_000, frameOf(2, 33)],
+    ]);
+    expect(file.counters).toEqual({ recordedFrames: 2, leftOutFrames: 0 });
+  });
+
+  it('keeps so many bytes of a frame if told to, and its length', async () => {
+    const file = new CaptureFile(path, { snapLengthBytes: 20 });
+    const lan = file.addInterface('lan', 'ethernet');
+    file.record(lan, 'in', frameOf(1));
+    file.record(lan, 'in', frameOf(2, 15));
+    await file.close();
+    const { packets } = readCapture(readFileSync(path));
+    expect(packets.map((p) => [p.bytes.length, p.originalLengthBytes])).toEqual([
+      [20, 60],
+      [15, 15],
+    ]);
+  });
+
+  it('records both directions of a port that it stands before', async () => {
+    const file = new CaptureFile(path);
+    const [gateway, peer] = [new KeepingPort(), new KeepingPort()];
+    const tapped = file.tap(gateway, 'lan');
+    joinPorts(tapped, peer);
+    peer.onTransmit?.(frameOf(1));
+    gateway.onTransmit?.(frameOf(2));
+    expect(gateway.frames).toEqual([[...frameOf(1)]]);
+    expect(peer.frames).toEqual([[...frameOf(2)]]);
+    tapped.onTransmit = undefined;
+    expect(gateway.onTransmit).toBeUndefined();
+    await file.close();
+    const { packets } = readCapture(readFileSync(path));
+    expect(packets.map((p) => [p.direction, new Uint8Array(p.bytes)])).toEqual([
+      ['in', frameOf(1)],
+      ['out', frameOf(2)],
+    ]);
+  });
+
+  it('leaves frames out that the disk is too slow for, and holds no more than its queue', async () => {
+    const file = new CaptureFile(path, { queueBytes: 10_000 });
+    const lan = file.addInterface('lan', 'ethernet');
+    for (let i = 0; i < 100; i++) file.record(lan, 'in', frameOf(i, 1000));
+    expect(file.counters.recordedFrames).toBe(9);
+    expect(file.counters.leftOutFrames).toBe(91);
+    await file.close();
+    expect(readCapture(readFileSync(path)).packets.length).toBe(9);
+  });
+
+  it('records nothing after close, and closes once', async () => {
+    const file = new CaptureFile(path);
+    const lan = file.addInterface('lan', 'ethernet');
+    await Promise.all([file.close(), file.close()]);
+    file.record(lan, 'in', frameOf(1));
+    expect(file.counters).toEqual({ recordedFrames: 0, leftOutFrames: 1 });
+  });
+
+  it('says at once that it cannot be made, and at the end that it could not be written', async () => {
+    expect(() => new CaptureFile(join(folder, 'no', 'x'))).toThrow(/x: there is no such file/);
+    const file = new CaptureFile('/dev/full');
+    const lan = file.addInterface('lan', 'ethernet');
+    file.record(lan, 'in', frameOf(1));
+    await expect(file.close()).rejects.toThrow('/dev/full: no space left on the device');
+  });
+
+  it.skipIf(!hasTshark)('is understood by tshark', async () => {
+    const file = new CaptureFile(path, { comment: 'of a test' });
+    const wan = file.addInterface('wan', 'ip');
+    const ping = [
+      0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0, 0xf7, 0xff, 0, 0, 0, 0,
+    ];
+    file.record(wan, 'out', Uint8Array.from(ping));
+    await file.close();
+    const fields = ['frame.interface_name', 'frame.packet_flags_direction', 'ip.src', 'icmp.type'];
+    const words = fields.flatMap((field) => ['-e', field]);
+    const shown = execFileSync('tshark', ['-r', path, '-T', 'fields', ...words], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
+    expect(shown.trim().split('\t')).toEqual(['wan', expect.stringMatching(/^(2|0x0*2)$/), '10.0.0.1', '8']);
+  });
+});
