@@ -1,6 +1,7 @@
 /**
  * What a gateway tells of itself: events for people and programs, never per packet. Parts of the gateway add theirs.
  */
+import type { DnsAnswer } from './dns-forwarder.js';
 
 /** Something about who has which address on an Ethernet interface. */
 export interface NeighbourReport {
@@ -18,7 +19,21 @@ export interface NeighbourReport {
   readonly claimant?: string;
 }
 
+/** Something about an address that DHCP gives. */
+export interface LeaseReport {
+  /** `ended`: it was released, or its time was over; `exhausted`: there is no address left for this station. */
+  readonly kind: 'bound' | 'renewed' | 'ended' | 'declined' | 'exhausted';
+  readonly interface: string;
+  readonly mac: string;
+  /** The name that the station says it has, which is only its word; '' without. */
+  readonly hostName: string;
+  readonly address?: string;
+}
+
 /** Names and arguments of a gateway's events. */
 export interface GatewayEvents {
   neighbour: (report: NeighbourReport) => void;
+  lease: (report: LeaseReport) => void;
+  /** A DNS answer is about to be passed on to the guest that asked. */
+  dns: (answer: DnsAnswer) => void;
 }

@@ -3,6 +3,9 @@
  */
 import type { Clock } from '../clock.js';
 import type { EngineOptions } from '../engine.js';
+import type { AdvertiseOptions } from './advertisements.js';
+import type { DhcpOptions, FixedStation } from './dhcp.js';
+import type { DnsOptions } from './dns-forwarder.js';
 import type { NeighbourOptions } from './neighbours.js';
 
 /** One interface of a gateway. */
@@ -19,8 +22,12 @@ export interface GatewayInterfaceOptions {
   readonly mac?: string;
   /** Ethernet: limits and times of the neighbour table. */
   readonly neighbours?: NeighbourOptions;
-  /** Ethernet: stations with fixed addresses; nobody else gets them. */
-  readonly stations?: readonly { readonly address: string; readonly mac: string }[];
+  /** Ethernet: stations with fixed addresses; nobody else gets them, and DHCP gives them these (and the name). */
+  readonly stations?: readonly FixedStation[];
+  /** Ethernet: gives addresses to guests; `{}` serves the whole subnet. */
+  readonly dhcp?: DhcpOptions;
+  /** Advertises the gateway as IPv6 router, and prefixes for addresses; `{}` does what most guests need. */
+  readonly advertise?: AdvertiseOptions;
 }
 
 /** Options of `createGateway`; the engine's own may be among them. */
@@ -32,6 +39,8 @@ export interface GatewayOptions extends Omit<EngineOptions, 'host'> {
   readonly rules?: { readonly 4?: string; readonly 6?: string };
   /** Settings by their names under /proc/sys. */
   readonly sysctls?: Readonly<Record<string, string | number>>;
+  /** Answers DNS queries at the gateway's addresses. */
+  readonly dns?: DnsOptions;
   /** Default: the machine's monotonic clock. */
   readonly clock?: Clock;
 }

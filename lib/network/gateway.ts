@@ -16,10 +16,13 @@ import type { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
 import { SeededRandom, unpredictableRandom } from '../random.js';
 import { type AddressWords, formatAddress } from '../wire/address.js';
+import type { DhcpServer } from './dhcp.js';
+import type { DnsForwarder } from './dns-forwarder.js';
 import { EthernetLink, type EthernetOwner } from './ethernet.js';
 import type { GatewayEvents } from './gateway-events.js';
 import { GatewayInterface, type InterfaceLink, type InterfaceOwner } from './gateway-interface.js';
 import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.js';
+import { GatewayServices } from './gateway-services.js';
 import { parseInterfaceAddress } from './interfaces.js';
 import type { Origin, RouterOutput } from './link.js';
 import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js';
@@ -48,6 +51,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   readonly nd: NeighbourDiscovery;
   readonly interfaces: readonly GatewayInterface[];
   readonly rules: GatewayRules;
+  readonly services: GatewayServices;
   readonly #clock: Clock;
   /** By interface index; undefined for raw IP. */
   readonly #ethernet: (EthernetLink | undefined)[] = [];
@@ -81,6 +85,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.router.neighbourMessages = this.nd;
     for (const [name, value] of Object.entries(options.sysctls ?? {})) this.router.sysctl(name, value);
     this.interfaces = plans.map((plan, i) => this.#makeInterface(plan, i + 1));
+    this.services = new GatewayServices(this, options.interfaces, this.#ethernet, options.dns, macs);
     for (const family of [4, 6] as const) {
       const text = options.rules?.[family];
       if (text !== undefined) this.engine.restore(family, text, `rules ${family}`);
@@ -144,6 +149,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.router.addAddress(index, text);
     const { version, words } = parseInterfaceAddress(text);
     this.#ethernet[index]?.announce(version, words);
+    this.services.addressesChanged(index);
   }
 
   /** Takes an address away; connections that were masqueraded to it end. */
@@ -154,6 +160,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     const { version, words } = parseInterfaceAddress(text);
     this.engine.tracker.begin(nowMs);
     this.engine.nat.addressGone(version, index, Int32Array.from(words), 0);
+    this.services.addressesChanged(index);
   }
 
   /**
@@ -179,6 +186,16 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
 
   removeRoute(text: string): void {
     this.router.routes.remove(text);
+  }
+
+  /** The DHCP server of an interface, to see and keep its leases; undefined without. */
+  dhcp(name: string): DhcpServer | undefined {
+    return this.services.dhcp(this.interface(name).index);
+  }
+
+  /** The DNS service; undefined without. */
+  get dns(): DnsForwarder | undefined {
+    return this.services.dns;
   }
 
   // ---- rules and settings ----
@@ -257,6 +274,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** Ends the gateway: timers stop, interfaces close, connections are left as they are. Twice does nothing. */
   close(): void {
     if (this.#isClosed === 1) return;
+    this.#now();
+    this.services.close();
     this.#isClosed = 1;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -360,6 +379,10 @@ interface InterfacePlan {
 /** Ethernet interfaces have an address of their own, and with IPv6 a link-local one. */
 function planInterface(options: GatewayInterfaceOptions, macs: SeededRandom): InterfacePlan {
   const { addresses, link = 'ip' } = options;
+  const parsed = addresses.map(parseInterfaceAddress);
+  const has6 = parsed.some(({ version }) => version === 6);
+  const hasLinkLocal = parsed.some(({ version, words }) => version === 6 && words[0] >>> 22 === 0x3fa);
+  const withLinkLocal = (mac: Mac) => [...addresses, `${formatAddress(linkLocalOf(mac), 6)}/64`];
   if (link === 'ip') {
     const word = options.mac !== undefined ? 'mac' : options.stations !== undefined ? 'stations' : undefined;
     if (word !== undefined) {
@@ -368,12 +391,14 @@ function planInterface(options: GatewayInterfaceOptions, macs: SeededRandom): In
         expected: "link: 'ethernet'",
       });
     }
-    return { options, addresses, mac: undefined };
+    const needsLinkLocal = options.advertise !== undefined && !hasLinkLocal;
+    return {
+      options,
+      addresses: needsLinkLocal ? withLinkLocal(randomMac(macs)) : addresses,
+      mac: undefined,
+    };
   }
   const mac = options.mac === undefined ? randomMac(macs) : parseMac(options.mac);
-  const parsed = addresses.map(parseInterfaceAddress);
-  const has6 = parsed.some(({ version }) => version === 6);
-  const hasLinkLocal = parsed.some(({ version, words }) => version === 6 && words[0] >>> 22 === 0x3fa);
-  if (!has6 || hasLinkLocal) return { options, addresses, mac };
-  return { options, addresses: [...addresses, `${formatAddress(linkLocalOf(mac), 6)}/64`], mac };
+  const needsLinkLocal = (has6 || options.advertise !== undefined) && !hasLinkLocal;
+  return { options, addresses: needsLinkLocal ? withLinkLocal(mac) : addresses, mac };
 }
