@@ -19,6 +19,7 @@ import type { Helpers } from './conntrack/helpers/registry.js';
 import { Reaper, type ReaperOptions } from './conntrack/reaper.js';
 import { type Restored, restoreSnapshot, takeSnapshot } from './conntrack/snapshot.js';
 import { ConntrackSysctl } from './conntrack/sysctl.js';
+import type { TimeoutPolicies } from './conntrack/timeout-policies.js';
 import { Tracker, type TrackerOptions } from './conntrack/tracker.js';
 import { DropCounters, DropReason } from './counters.js';
 import { Reassembler } from './fragments/reassembler.js';
@@ -79,6 +80,8 @@ export class Engine {
   readonly nat: Nat;
   /** Readers of protocols that announce connections: FTP and TFTP, and those that are registered. */
   readonly helpers: Helpers;
+  /** Timeouts that `-j CT --timeout` names. */
+  readonly timeoutPolicies: TimeoutPolicies;
   readonly reassembler: Reassembler;
   /** The sets that rules of both families may name (`ipset`). */
   readonly sets = new SetRegistry();
@@ -102,6 +105,7 @@ export class Engine {
     this.reaper = new Reaper(this.tracker, options.reaper);
     this.nat = new Nat(this.tracker, this.host, this.random);
     this.helpers = this.tracker.helpers;
+    this.timeoutPolicies = this.tracker.timeoutPolicies;
     this.helpers.translator = new HelperNat(this.nat, this.random, () => this.tracker.context.now);
     this.reassembler = new Reassembler();
     this.observers = options.observers ?? {};

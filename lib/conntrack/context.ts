@@ -7,6 +7,7 @@
 
 import { type Direction, type EntryId, Status } from './entries.js';
 import type { ConntrackTable } from './table.js';
+import type { TimeWait } from './time-wait.js';
 import { Timeouts } from './timeouts.js';
 
 /** What a protocol module says of a packet. */
@@ -44,7 +45,10 @@ export type ChangeObserver = (table: ConntrackTable, entry: EntryId, change: num
 export class TrackContext {
   /** Time of the packet, int32 ms. */
   now = 0;
-  readonly timeouts = new Timeouts();
+  /** Timeouts of connections without a policy of their own. */
+  readonly defaultTimeouts = new Timeouts();
+  /** Timeouts of the connection that is being judged; between packets the default ones. */
+  timeouts = this.defaultTimeouts;
   readonly settings: TrackSettings = {
     tcpLoose: 1,
     tcpBeLiberal: 0,
@@ -54,6 +58,8 @@ export class TrackContext {
     accounting: 1,
   };
   onChange: ChangeObserver | undefined = undefined;
+  /** When TIME_WAIT gives its tuple away; undefined: as in Linux. */
+  timeWait: TimeWait | undefined = undefined;
 
   /**
    * Gives the entry `timeoutMs` from now (from confirmation on, if it is not confirmed yet) unless its timeout is

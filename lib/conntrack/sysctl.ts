@@ -49,7 +49,7 @@ export class ConntrackSysctl {
     const field = SWITCHES.find(([known]) => known === name)?.[1];
     if (field !== undefined) return this.#tracker.context.settings[field];
     const readOnly = Object.hasOwn(READ_ONLY, name) ? READ_ONLY[name] : undefined;
-    return readOnly === undefined ? this.#tracker.context.timeouts.get(name) : readOnly(this.#tracker);
+    return readOnly === undefined ? this.#tracker.context.defaultTimeouts.get(name) : readOnly(this.#tracker);
   }
 
   /** Sets a value; throws a ConfigurationError for a name that does not exist or a value out of range. */
@@ -66,7 +66,7 @@ export class ConntrackSysctl {
       return;
     }
     const found = SWITCHES.find(([known]) => known === name);
-    if (found === undefined) this.#tracker.context.timeouts.set(name, value);
+    if (found === undefined) this.#tracker.context.defaultTimeouts.set(name, value);
     else this.#tracker.context.settings[found[1]] = inRange(name, value, 0, found[2]);
   }
 }

@@ -67,6 +67,12 @@ export class Timeouts {
     this.tcp[TCP_SYN_SENT2] = TCP_SYN_SENT2_MS;
   }
 
+  /** Takes over every value of `other`. */
+  copyFrom(other: Timeouts): void {
+    for (const [, , array, index] of NAMES) this[array][index] = other[array][index] as number;
+    this.tcp[TCP_SYN_SENT2] = other.tcp[TCP_SYN_SENT2] as number;
+  }
+
   /** Every name, with the prefix `nf_conntrack_`. */
   static names(): string[] {
     return NAMES.map(([name]) => `nf_conntrack_${name}`);

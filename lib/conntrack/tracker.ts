@@ -26,6 +26,8 @@ import { trackTcp } from './protocols/tcp.js';
 import { trackUdp, trackUdpLite } from './protocols/udp.js';
 import { ConntrackTable, DestroyReason } from './table.js';
 import { Templates } from './templates.js';
+import { TimeWait, type TimeWaitOptions } from './time-wait.js';
+import { TimeoutPolicies } from './timeout-policies.js';
 import { invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
 
 /** Zone bits of {@link Packet.template}. */
@@ -72,6 +74,11 @@ export interface TrackerOptions {
    * drops the packet.
    */
   readonly earlyDrop?: 'linux' | 'never';
+  /**
+   * When a connection in TIME_WAIT gives its tuple to a new one, in tracking and in NAT. Left out: as in Linux, where a
+   * SYN on the same tuple always begins a new one, and NAT compares sequence numbers when it finds no other port.
+   */
+  readonly timeWaitReuse?: TimeWaitOptions;
 }
 
 /** Counts since the tracker was made, in the words of `conntrack -S`. */
@@ -105,6 +112,8 @@ export class Tracker {
   readonly helpers = new Helpers(this);
   /** What the CT target asks for, by the number in `Packet.template`. */
   readonly templates = new Templates();
+  /** Timeout policies that rules may name. */
+  readonly timeoutPolicies = new TimeoutPolicies(this.context.defaultTimeouts);
   readonly statistics: TrackerStatistics = { insert: 0, insertFailed: 0, invalid: 0, drop: 0, earlyDrop: 0 };
   /** Records that the store can hold per family; `maxConnections` may be lowered below it at run time. */
   readonly capacity: number;
@@ -130,6 +139,7 @@ export class Tracker {
     this.bucketCount = options.buckets ?? Math.max(16_384, this.capacity);
     this.#seed = (options.seed ?? unpredictableSeed()) | 0;
     this.#earlyDrop = options.earlyDrop === 'never' ? 0 : 1;
+    if (options.timeWaitReuse !== undefined) this.context.timeWait = new TimeWait(options.timeWaitReuse);
   }
 
   // ---- time ----
@@ -210,7 +220,11 @@ export class Tracker {
         if (isReply) return this.#drop(packet, DropReason.RULE_CHANGED);
         continue;
       }
-      const said = this.#judge(packet, table, entry, hook);
+      const policy = table.entries.policy(entry);
+      const said =
+        policy === 0
+          ? this.#judge(packet, table, entry, hook)
+          : this.#judgeByPolicy(policy, packet, table, entry, hook);
       if (said === TRACK_ACCEPT) {
         if (packet.ctinfo === ESTABLISHED_REPLY) this.context.mark(table, entry, Status.SEEN_REPLY, 1);
         return ACCEPT;
@@ -323,6 +337,21 @@ export class Tracker {
     if (helper === undefined) return;
     table.entries.setStatus(entry, Status.HELPER);
     this.helpers.attach(table, entry, helper);
+  }
+
+  /** Judges a packet of a connection that has options of the CT target, by its own timeouts if these are among them. */
+  #judgeByPolicy(
+    policy: number,
+    packet: Packet,
+    table: ConntrackTable,
+    entry: EntryId,
+    hook: number,
+  ): number {
+    const { context } = this;
+    context.timeouts = this.templates.of(policy)?.timeouts ?? context.defaultTimeouts;
+    const said = this.#judge(packet, table, entry, hook);
+    context.timeouts = context.defaultTimeouts;
+    return said;
   }
 
   #judge(packet: Packet, table: ConntrackTable, entry: EntryId, hook: number): number {

@@ -3,6 +3,8 @@
  */
 import { Change } from '../../conntrack/context.js';
 import type { EntryId } from '../../conntrack/entries.js';
+import type { Helper } from '../../conntrack/helpers/helper.js';
+import type { Timeouts } from '../../conntrack/timeouts.js';
 import type { Tracker } from '../../conntrack/tracker.js';
 import { ConfigurationError } from '../../errors.js';
 import { CtInfo, type Packet } from '../../wire/packet.js';
@@ -83,18 +85,12 @@ export class ConntrackTarget implements Target {
   readonly #template: number;
 
   constructor(spec: CtTarget, scope: RuleScope) {
-    if (spec.timeout !== undefined) {
-      throw new ConfigurationError('unsupported', 'CT without timeout policies only', {
-        ...scope.rule.place,
-        word: spec.timeout,
-      });
-    }
     const { id = 0, direction = 'both' } = spec.zone ?? {};
     this.#template =
       TEMPLATE_PRESENT |
       (DIRECTIONS[direction] << DIRECTION_SHIFT) |
       (id === 'mark' ? ZONE_FROM_MARK : id) |
-      (spec.helper === undefined ? 0 : templateOf(spec.helper, scope) << OPTIONS_SHIFT);
+      (templateOf(spec, scope) << OPTIONS_SHIFT);
   }
 
   act(packet: Packet): number {
@@ -103,20 +99,49 @@ export class ConntrackTarget implements Target {
   }
 }
 
-/** Number of the template of a helper. Throws if there is none of that name for the rule's protocol. */
-function templateOf(name: string, { environment: { tracker }, family, rule }: RuleScope): number {
+/** Number of what the rule asks for beyond a zone, 0 for nothing. Throws if something of it does not exist. */
+function templateOf(spec: CtTarget, scope: RuleScope): number {
+  if (spec.helper === undefined && spec.timeout === undefined) return 0;
+  const helper = spec.helper === undefined ? undefined : findHelper(spec.helper, scope);
+  const timeouts = spec.timeout === undefined ? undefined : findTimeouts(spec.timeout, scope);
+  const number = scope.environment.tracker.templates.numberOf({ helper, timeouts });
+  if (number > 0) return number;
+  throw new ConfigurationError('unsupported', 'too many helpers and timeout policies in rules', {
+    ...scope.rule.place,
+    word: spec.helper ?? spec.timeout,
+  });
+}
+
+function findHelper(word: string, { environment: { tracker }, family, rule }: RuleScope): Helper {
   const { protocol } = rule;
   const helper =
     protocol === undefined || protocol.negated
       ? undefined
-      : tracker.helpers.find(name, family, protocol.number);
-  const number = helper === undefined ? 0 : tracker.templates.numberOf({ helper });
-  if (number > 0) return number;
-  throw new ConfigurationError(
-    helper === undefined ? 'unknown' : 'unsupported',
-    helper === undefined ? 'no such helper for the protocol of the rule' : 'too many helpers in rules',
-    { ...rule.place, word: name, expected: [...tracker.helpers.names().keys()].join(', ') },
-  );
+      : tracker.helpers.find(word, family, protocol.number);
+  if (helper !== undefined) return helper;
+  throw new ConfigurationError('unknown', 'no such helper for the protocol of the rule', {
+    ...rule.place,
+    word,
+    expected: [...tracker.helpers.names().keys()].join(', '),
+  });
+}
+
+function findTimeouts(word: string, { environment: { tracker }, family, rule }: RuleScope): Timeouts {
+  const policies = tracker.timeoutPolicies;
+  const policy = policies.get(word);
+  if (policy === undefined) {
+    const expected = [...policies.names()].join(', ') || 'a timeout policy that was defined';
+    throw new ConfigurationError('unknown', 'no such timeout policy', { ...rule.place, word, expected });
+  }
+  const { protocol } = rule;
+  if (policy.family === family && protocol?.number === policy.protocol && !protocol.negated) {
+    return policy.timeouts;
+  }
+  throw new ConfigurationError('conflict', 'the timeout policy is for other packets than the rule', {
+    ...rule.place,
+    word,
+    expected: `a rule of IPv${policy.family} with -p ${policy.protocol}`,
+  });
 }
 
 export class NotrackTarget implements Target {
