@@ -291,7 +291,8 @@ export class Router implements RouterCore {
    */
   #copyToSelf(passage: Passage): void {
     const packet = passage.packet;
-    if (!isToAll(passage) || packet.outInterface === this.interfaces.loopback) return;
+    if (!isToAll(passage) || packet.outInterface === this.interfaces.loopback || isNeighbourMessage(packet))
+      return;
     const copy = this.passages.take(0);
     if (copy === undefined) return;
     const twin = copy.packet;
@@ -549,6 +550,13 @@ function isToAll(passage: Passage): boolean {
   const { version, addresses } = passage.packet;
   if (version === 4) return passage.routeType === AddressType.BROADCAST || addresses[4] === ALL_HOSTS;
   return isAllNodes6(addresses, 4);
+}
+
+/** Neighbour discovery does not hear itself: types 133 to 137. */
+function isNeighbourMessage({ version, protocol, bytes, transport, end }: Packet): boolean {
+  if (version !== 6 || protocol !== ICMPV6 || transport >= end) return false;
+  const type = bytes[transport] as number;
+  return type >= 133 && type <= 137;
 }
 
 /** IPv4 fragments are taken in before it shows that they are no good: their sender hears of no error. */
