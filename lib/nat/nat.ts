@@ -91,6 +91,7 @@ export class Nat {
     tracker.eachTable((table) => {
       const bindings = new Bindings(table, random);
       bindings.unique.reservations = this.#reservations;
+      bindings.unique.context = this.#context;
       if (table.version === 4) this.#bindings4 = bindings;
       else this.#bindings6 = bindings;
     });

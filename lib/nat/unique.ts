@@ -11,6 +11,7 @@
  *
  * What it does not do: it does not bind the entry (`setup.ts`), and does not know tables or rules.
  */
+import type { TrackContext } from '../conntrack/context.js';
 import { Direction, type EntryId, NIL, Status, type TupleId } from '../conntrack/entries.js';
 import { type ConntrackTable, DestroyReason } from '../conntrack/table.js';
 import { copyKey, equalKeys, invertKey, KEY_KIND, KEY_WORDS } from '../conntrack/tuples.js';
@@ -50,6 +51,8 @@ const KEPT = Status.FIXED_TIMEOUT | Status.DYING;
 export class UniqueTuples {
   /** Ports that no connection is moved to. */
   reservations: PortReservations = NO_RESERVATIONS;
+  /** What else than Linux's rule gives tuples of connections in TIME_WAIT away, and the time and timeouts for it. */
+  context: TrackContext | undefined = undefined;
   readonly #table: ConntrackTable;
   readonly #sources: SourceIndex;
   readonly #random: Random;
@@ -171,7 +174,9 @@ export class UniqueTuples {
     now: number,
   ): 0 | 1 {
     this.#exhausted.hear(this.reservations.released);
-    if (this.#exhausted.recalls(key, manip, first, size, now) === 1) return 0;
+    // What is taken for a delay only is not known to be taken for as long as that memory holds.
+    const isKept = this.context?.timeWait === undefined;
+    if (isKept && this.#exhausted.recalls(key, manip, first, size, now) === 1) return 0;
     const last = portOf(key, manip);
     let evictable = NIL;
     for (let i = 0; i < size; i++) {
@@ -185,7 +190,7 @@ export class UniqueTuples {
       offset = offset + 1 === size ? 0 : offset + 1;
     }
     if (evictable === NIL) {
-      this.#exhausted.remember(key, manip, first, size, now);
+      if (isKept) this.#exhausted.remember(key, manip, first, size, now);
       setPort(key, manip, last);
       return 0;
     }
@@ -217,7 +222,8 @@ export class UniqueTuples {
   #isTaken(key: Int32Array, entry: EntryId, now: number): 0 | 1 {
     if (this.reservations.count > 0 && this.#isReserved(key, entry) === 1) return 1;
     const tuple = this.#findReply(key, now);
-    return tuple === NIL || this.#isSameFlow(tuple, entry) === 1 ? 0 : 1;
+    if (tuple === NIL || this.#isSameFlow(tuple, entry) === 1) return 0;
+    return this.#takesTimeWait(tuple, entry) === 1 ? 0 : 1;
   }
 
   /**
@@ -246,6 +252,18 @@ export class UniqueTuples {
     return this.#isSameFlow(tuple, entry) === 1 ? 0 : 1;
   }
 
+  /**
+   * Whether a new TCP connection may take the tuple at once, by the rule for TIME_WAIT that was asked for; its owner is
+   * destroyed then: 1 or 0.
+   */
+  #takesTimeWait(tuple: TupleId, entry: EntryId): 0 | 1 {
+    if (this.context?.timeWait === undefined || this.#canEvict(tuple, entry) === 0) return 0;
+    const old = this.#table.entries.entryOf(tuple);
+    if (this.#table.entries.state(old) !== TCP_TIME_WAIT) return 0;
+    this.#table.destroy(old, DestroyReason.NAT_EVICTED);
+    return 1;
+  }
+
   /** Whether a new TCP connection may take the tuple: its owner is closed and its sequence numbers are behind. 1 or 0. */
   #canEvict(tuple: TupleId, entry: EntryId): 0 | 1 {
     const entries = this.#table.entries;
@@ -254,7 +272,12 @@ export class UniqueTuples {
     const old = entries.entryOf(tuple);
     if (entries.state(old) < TCP_TIME_WAIT) return 0;
     const status = entries.status(old);
-    if ((status & KEPT) !== 0 || (status & Status.SRC_NAT) === 0) return 0;
+    if ((status & KEPT) !== 0) return 0;
+    const context = this.context;
+    if (context?.timeWait !== undefined && entries.state(old) === TCP_TIME_WAIT) {
+      return context.timeWait.yields(context, this.#table, old, entry);
+    }
+    if ((status & Status.SRC_NAT) === 0) return 0;
     return ((entries.tdEnd(entry, ORIGINAL) - entries.tdEnd(old, ORIGINAL)) | 0) > 0 ? 1 : 0;
   }
 }

@@ -57,6 +57,7 @@ const ORIGINAL = Direction.ORIGINAL;
 const REPLY = Direction.REPLY;
 
 const INVALID = Track.INVALID;
+const DROP = Track.DROP;
 const ACCEPT = Track.ACCEPT;
 
 const NONE = TcpClass.NONE;
@@ -130,6 +131,11 @@ export function trackTcp(
 
   if (after === OUT_OF_TABLE) return INVALID;
   if (after === SYN_SENT && before >= TIME_WAIT) {
+    if (before === TIME_WAIT && context.timeWait !== undefined) {
+      if (context.timeWait.admits(context, table, entry, direction, packet) === 0) return DROP;
+      table.destroy(entry, DestroyReason.REOPENED);
+      return Track.REPEAT;
+    }
     if (mayReopen(entries, entry, direction)) {
       table.destroy(entry, DestroyReason.REOPENED);
       return Track.REPEAT;
@@ -421,6 +427,7 @@ function settle(
   ) {
     context.mark(table, entry, ASSURED, Change.ASSURED);
   }
+  if (context.timeWait !== undefined) context.timeWait.see(context, table, entry, direction, packet);
   context.refresh(table, entry, direction, timeoutMs, packet.lengthBytes);
   return ACCEPT;
 }
