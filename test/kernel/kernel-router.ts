@@ -3,16 +3,14 @@
  * sets up TUN devices, addresses, routes, settings and rules there. One at a time per process; `close` it before the
  * next. Never touches the namespace the process started in, nor settings that are the whole machine's.
  */
-import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseAddress } from '../../lib/rules/text/address.js';
 import type { SentPacket } from '../../lib/scenario/outputs.js';
 import type { Trace, TraceSocket } from '../../lib/scenario/trace.js';
 import { RuleCounters } from './counters.js';
 import * as libc from './libc.js';
 import { Conntrack } from './netlink.js';
+import { run } from './programs.js';
 
 const BASE_SYSCTLS: Readonly<Record<string, string>> = {
   'net.ipv4.ip_forward': '1',
@@ -162,18 +160,6 @@ export function pause(durationMs: number): void {
 
 function writeSysctl(name: string, value: string): void {
   writeFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, value);
-}
-
-function run(program: string, words: readonly string[], input: string): string {
-  const lock = join(tmpdir(), `conntide-xtables-${process.pid}.lock`);
-  const { status, stdout, stderr, error } = spawnSync(program, words, {
-    input,
-    encoding: 'utf8',
-    env: { ...process.env, XTABLES_LOCKFILE: lock },
-  });
-  if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${program} ${words.join(' ')}: ${stderr}\n${input}`);
-  return stdout;
 }
 
 function linkCommands({ interfaces, routes }: Trace): string {
