@@ -2,6 +2,7 @@
  * What every adapter has in common: it owns a port's transmitting side until it is closed, and counts.
  */
 import { ConfigurationError } from '../errors.js';
+import type { OffloadKind } from './offload/features.js';
 import type { LinkPort, Offload } from './port.js';
 
 /** What went over a link, as an adapter saw it. */
@@ -30,6 +31,9 @@ export interface Attachment {
 export const ETHERNET_HEADER_BYTES = 14;
 /** Longest frame of any link here: the longest IP packet, an Ethernet header and two VLAN tags. */
 export const LONGEST_FRAME_BYTES = 65_535 + ETHERNET_HEADER_BYTES + 8;
+
+/** What a peer of ours does that gets frames together with what is left to do. */
+export const EVERY_OFFLOAD: readonly OffloadKind[] = ['checksum', 'tcp4', 'tcp6', 'udp'];
 
 export function noTraffic(): LinkCounters {
   return {

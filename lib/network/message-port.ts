@@ -10,6 +10,7 @@ import {
   type Attachment,
   claimPort,
   copyFrame,
+  EVERY_OFFLOAD,
   isDone,
   isSoundOffload,
   noTraffic,
@@ -55,6 +56,7 @@ export function attachMessagePort(
     endpoint.postMessage(message, [owned.buffer]);
     counters.transmittedFrames++;
   });
+  if (passes) port.acceptOffloads?.(EVERY_OFFLOAD);
   const onMessage = (event: { data: unknown }): void => {
     if (passes && isOffloadMessage(event.data)) {
       receiveFrame(port, event.data.frame, counters, event.data.offload);
@@ -69,6 +71,7 @@ export function attachMessagePort(
     close: () => {
       endpoint.removeEventListener('message', onMessage);
       release();
+      if (passes) port.acceptOffloads?.([]);
     },
   };
 }

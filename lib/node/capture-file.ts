@@ -9,6 +9,7 @@ import { createWriteStream, openSync, type WriteStream } from 'node:fs';
 import { LinkType } from '../capture/link.js';
 import { PcapngWriter } from '../capture/pcapng-writer.js';
 import { timeOfMs } from '../capture/timestamp.js';
+import type { OffloadKind } from '../network/offload/features.js';
 import type { LinkPort, Offload } from '../network/port.js';
 import { fileError } from './files.js';
 
@@ -148,6 +149,10 @@ class TappedPort implements LinkPort {
             this.#file.record(this.#id, 'out', frame);
             transmit(frame, offload);
           };
+  }
+
+  acceptOffloads(kinds: readonly OffloadKind[]): void {
+    this.#port.acceptOffloads?.(kinds);
   }
 
   receive(frame: Uint8Array, offload?: Offload): void {

@@ -8,6 +8,7 @@
  */
 
 const LENGTH_BYTES = 4;
+const NO_HEADER = new Uint8Array(0);
 
 export class FrameReader {
   readonly #longestBytes: number;
@@ -101,9 +102,9 @@ export class FrameWriter {
     for (let i = 0; i < batches; i++) this.#free.push(new Batch(this.#free));
   }
 
-  /** Copies a frame; it leaves at the end of the running task. Returns false, and drops it, if there is no room. */
-  add(frame: Uint8Array): boolean {
-    const { length } = frame;
+  /** Copies a frame and what is to stand before it; it leaves at the end of the running task. Returns false, and drops it, if there is no room. */
+  add(frame: Uint8Array, header: Uint8Array = NO_HEADER): boolean {
+    const length = header.length + frame.length;
     if (length + LENGTH_BYTES > BATCH_BYTES) return false;
     let batch = this.#current;
     if (batch !== undefined && batch.used + LENGTH_BYTES + length > BATCH_BYTES) {
@@ -115,7 +116,7 @@ export class FrameWriter {
       if (batch === undefined) return false;
       this.#current = batch;
     }
-    batch.add(frame);
+    batch.add(header, frame);
     if (!this.#isScheduled) {
       this.#isScheduled = true;
       queueMicrotask(this.#flush);
@@ -150,15 +151,16 @@ class Batch {
     return this.#bytes;
   }
 
-  add(frame: Uint8Array): void {
+  add(header: Uint8Array, frame: Uint8Array): void {
     const bytes = this.bytes;
-    const { length } = frame;
+    const length = header.length + frame.length;
     let at = this.used;
     bytes[at++] = length >>> 24;
     bytes[at++] = length >>> 16;
     bytes[at++] = length >>> 8;
     bytes[at++] = length;
-    bytes.set(frame, at);
+    if (header.length > 0) bytes.set(header, at);
+    bytes.set(frame, at + header.length);
     this.used = at + length;
   }
 }

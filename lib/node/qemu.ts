@@ -9,16 +9,14 @@
  */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { type Attachment, claimPort, needEthernet, noTraffic } from '../network/attachment.js';
+import { type Attachment, needEthernet, noTraffic } from '../network/attachment.js';
 import type { LinkPort } from '../network/port.js';
 import { fileError } from './files.js';
-import { DEFAULT_QUEUE_BYTES, FramedLink } from './framed-link.js';
+import { claimForLink, FramedLink, type FramingOptions } from './framed-link.js';
 
-export interface FramedPeerOptions {
+export interface FramedPeerOptions extends FramingOptions {
   /** The unix socket. */
   readonly path: string;
-  /** Bytes that may wait for a peer that does not read; 1 MiB by default. Further frames are dropped. */
-  readonly queueBytes?: number;
   /** A peer has come, or gone. */
   readonly onPeer?: (state: 'connected' | 'disconnected') => void;
 }
@@ -49,7 +47,7 @@ export async function listenForQemu(port: LinkPort, options: FramedPeerOptions):
       socket.destroy();
       return;
     }
-    const made = new FramedLink(socket, port, counters, options.queueBytes ?? DEFAULT_QUEUE_BYTES);
+    const made = new FramedLink(socket, port, counters, options);
     link = made;
     socket.on('close', () => {
       if (link === made) link = undefined;
@@ -57,10 +55,7 @@ export async function listenForQemu(port: LinkPort, options: FramedPeerOptions):
     });
     options.onPeer?.('connected');
   });
-  const release = claimPort(port, (frame, offload) => {
-    if (link === undefined) counters.droppedFrames++;
-    else link.transmit(frame, offload);
-  });
+  const release = claimForLink(port, options, counters, () => link);
   try {
     await listen(server, options.path);
   } catch (error) {
@@ -98,14 +93,11 @@ export async function connectToQemu(port: LinkPort, options: ConnectOptions): Pr
 export function attachSocket(
   port: LinkPort,
   socket: Socket,
-  options: Pick<FramedPeerOptions, 'queueBytes' | 'onPeer'> = {},
+  options: Omit<FramedPeerOptions, 'path'> = {},
   counters = noTraffic(),
 ): FramedAttachment {
   let link: FramedLink | undefined;
-  const release = claimPort(port, (frame, offload) => {
-    if (link === undefined) counters.droppedFrames++;
-    else link.transmit(frame, offload);
-  });
+  const release = claimForLink(port, options, counters, () => link);
   const gone = new Promise<void>((resolve) => {
     socket.on('close', () => {
       link = undefined;
@@ -113,7 +105,7 @@ export function attachSocket(
       resolve();
     });
   });
-  link = new FramedLink(socket, port, counters, options.queueBytes ?? DEFAULT_QUEUE_BYTES);
+  link = new FramedLink(socket, port, counters, options);
   options.onPeer?.('connected');
   return {
     counters,
@@ -147,10 +139,7 @@ function keepConnected(port: LinkPort, options: ConnectOptions): FramedAttachmen
   let timer: ReturnType<typeof setTimeout> | undefined;
   let connecting: Socket | undefined;
   let isClosed = false;
-  const release = claimPort(port, (frame, offload) => {
-    if (link === undefined) counters.droppedFrames++;
-    else link.transmit(frame, offload);
-  });
+  const release = claimForLink(port, options, counters, () => link);
   const connect = (): void => {
     timer = undefined;
     const socket = createConnection({ path: options.path });
@@ -162,7 +151,7 @@ function keepConnected(port: LinkPort, options: ConnectOptions): FramedAttachmen
     socket.once('error', note);
     socket.once('connect', () => {
       socket.off('error', note);
-      link = new FramedLink(socket, port, counters, options.queueBytes ?? DEFAULT_QUEUE_BYTES);
+      link = new FramedLink(socket, port, counters, options);
       options.onPeer?.('connected');
     });
     socket.once('close', () => {

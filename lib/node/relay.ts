@@ -139,8 +139,8 @@ export async function serveRelay(options: RelayOptions): Promise<Relay> {
   };
 }
 
-/** Plugs one WebSocket of the package `ws`, already open, into an Ethernet port. */
-export function attachWebSocket(
+/** Plugs an open WebSocket into an Ethernet port. */
+function attachWebSocket(
   port: LinkPort,
   socket: WebSocket,
   options: Pick<RelayOptions, 'queueBytes'> = {},

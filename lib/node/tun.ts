@@ -22,6 +22,7 @@ import {
   shortestFrameBytes,
 } from '../network/attachment.js';
 import { FrameViews } from '../network/frame-views.js';
+import type { OffloadKind } from '../network/offload/features.js';
 import type { LinkPort, Offload } from '../network/port.js';
 import { loadSystemCalls, O_CLOEXEC, openTunDevice, type SystemCalls, type TunDevice } from './tun-device.js';
 import { VIRTIO_HEADER_BYTES, VirtioHeader, writeVirtioHeader } from './virtio-header.js';
@@ -43,6 +44,8 @@ export interface TunOptions {
 export interface TunAttachment extends Attachment {
   /** The device's name. */
   readonly name: string;
+  /** What may be left to the device in frames that it is sent; none without `offload`. */
+  readonly offloads: readonly OffloadKind[];
   /** Lets the process end although the device is open. */
   unref(): void;
   /** Resolves when the device is closed, and gone unless it is persistent. */
@@ -95,6 +98,7 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
   };
   return {
     name: device.name,
+    offloads: device.offloads,
     counters: writer.counters,
     unref: () => {
       socket.unref();
@@ -221,7 +225,7 @@ class TunWriter {
       written = this.#system.write(this.#fd, frame, length);
     } else {
       staging.set(frame, VIRTIO_HEADER_BYTES);
-      writeVirtioHeader(staging, offload);
+      writeVirtioHeader(staging, frame, offload);
       written = this.#system.write(this.#fd, staging, VIRTIO_HEADER_BYTES + length);
     }
     if (written >= 0) this.counters.transmittedFrames++;

@@ -74,8 +74,8 @@ export class VirtioHeader implements Offload {
   }
 }
 
-/** Writes the header at the beginning of `bytes`; the frame follows it there. Without `offload`: nothing is left to do. */
-export function writeVirtioHeader(bytes: Uint8Array, offload: Offload | undefined): void {
+/** Writes the header of `frame` at the beginning of `bytes`. Without `offload`: nothing is left to do. */
+export function writeVirtioHeader(bytes: Uint8Array, frame: Uint8Array, offload: Offload | undefined): void {
   for (let i = 0; i < VIRTIO_HEADER_BYTES; i++) bytes[i] = 0;
   if (offload === undefined || offload.needsChecksum === 0) return;
   bytes[0] = NEEDS_CSUM;
@@ -87,7 +87,7 @@ export function writeVirtioHeader(bytes: Uint8Array, offload: Offload | undefine
   if (offload.gsoType === 'udp') {
     bytes[1] = GSO_UDP_L4;
   } else {
-    const flags = bytes[VIRTIO_HEADER_BYTES + offload.checksumStart + TCP_FLAGS_BYTE];
+    const flags = frame[offload.checksumStart + TCP_FLAGS_BYTE];
     bytes[1] = (offload.gsoType === 'tcp4' ? GSO_TCPV4 : GSO_TCPV6) | ((flags & TCP_CWR) === 0 ? 0 : GSO_ECN);
   }
   bytes[2] = offload.headerBytes;

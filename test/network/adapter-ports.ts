@@ -15,6 +15,9 @@ export class KeepingPort implements LinkPort {
   /** Called after each frame. */
   onReceived: ((count: number) => void) | undefined;
 
+  /** What the adapter said that it does. */
+  offloads: readonly string[] = [];
+
   constructor(link: 'ip' | 'ethernet' = 'ethernet', mtu = 1500) {
     this.link = link;
     this.mtu = mtu;
@@ -25,6 +28,10 @@ export class KeepingPort implements LinkPort {
       throw new TypeError(`a frame is a Uint8Array: ${frame.constructor}`);
     this.received.push({ frame: frame.slice(), offload: offload === undefined ? undefined : { ...offload } });
     this.onReceived?.(this.received.length);
+  }
+
+  acceptOffloads(kinds: readonly string[]): void {
+    this.offloads = kinds;
   }
 
   get frames(): number[][] {

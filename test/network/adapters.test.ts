@@ -139,10 +139,12 @@ describe('a message port', () => {
 
   it('hands on what is left to do to a peer that takes it, and drops such frames for others', async () => {
     const ours = linked({ offload: 'pass' });
+    expect(ours.near.offloads).toEqual(['checksum', 'tcp4', 'tcp6', 'udp']);
     ours.near.onTransmit?.(frameOf(1, 5000), TO_SEGMENT);
     await ours.far.until(1);
     expect(ours.far.received).toEqual([{ frame: frameOf(1, 5000), offload: TO_SEGMENT }]);
     ours.end();
+    expect(ours.near.offloads).toEqual([]);
     const plain = linked();
     plain.near.onTransmit?.(frameOf(1, 5000), TO_SEGMENT);
     plain.near.onTransmit?.(frameOf(2));

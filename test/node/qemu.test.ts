@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Offload } from '../../lib/network/port.js';
 import { connectToQemu, type FramedAttachment, listenForQemu } from '../../lib/node/qemu.js';
 import { frameOf, KeepingPort } from '../network/adapter-ports.js';
 
@@ -206,6 +207,43 @@ describe('a link that waits for QEMU', () => {
   });
 });
 
+describe('two links of ours with headers', () => {
+  it('hand on what is left to do, and refuse what points out of the frame', async () => {
+    const [near, far] = [new KeepingPort(), new KeepingPort()];
+    const path = join(folder, 's');
+    const news = peerNews();
+    const listening = await listenForQemu(near, { path, header: 'virtio', onPeer: news.onPeer });
+    open.push(listening);
+    open.push(await connectToQemu(far, { path, header: 'virtio' }));
+    expect(await news.next()).toBe('connected');
+    expect(near.offloads).toEqual(['checksum', 'tcp4', 'tcp6', 'udp']);
+    const segmented = new Uint8Array(65_557).fill(3);
+    segmented[34 + 12] = 0x50;
+    const offload: Offload = {
+      needsChecksum: 1,
+      checksumStart: 34,
+      checksumOffset: 16,
+      gsoType: 'tcp4',
+      gsoSizeBytes: 1448,
+      headerBytes: 54,
+    };
+    near.onTransmit?.(segmented, offload);
+    near.onTransmit?.(frameOf(2));
+    await far.until(2);
+    expect(far.received).toEqual([
+      { frame: segmented, offload },
+      { frame: frameOf(2), offload: undefined },
+    ]);
+    far.onTransmit?.(frameOf(3), { ...offload, gsoType: 'none', checksumStart: 60 });
+    far.onTransmit?.(frameOf(4));
+    await near.until(1);
+    expect(near.received).toEqual([{ frame: frameOf(4), offload: undefined }]);
+    expect(listening.counters).toMatchObject({ malformedFrames: 1, receivedFrames: 1 });
+    await listening.close();
+    expect(near.offloads).toEqual([]);
+  });
+});
+
 describe('a link that connects to QEMU', () => {
   it('carries frames, and says when the peer is gone', async () => {
     const port = new KeepingPort();
@@ -280,16 +318,26 @@ describe.skipIf(!hasQemu)('a real QEMU without a guest', () => {
     open.push(await connectToQemu(far, options));
     expect(await nearNews.next()).toBe('connected');
     expect(await farNews.next()).toBe('connected');
+    // A connection is there before QEMU has accepted it, and its hub forgets what it cannot deliver.
+    const probe = new Uint8Array(20);
+    while (far.received.length === 0) {
+      near.onTransmit?.(probe);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const heard = (port: KeepingPort) =>
+      port.received.map(({ frame }) => frame).filter((frame) => frame.length !== probe.length);
+    const until = async (port: KeepingPort, count: number): Promise<void> => {
+      while (heard(port).length < count) await port.until(port.received.length + 1);
+    };
     const lengths = [14, 60, 61, 1514, 9014, 65_535];
     for (const [i, length] of lengths.entries()) near.onTransmit?.(frameOf(i, length));
-    await far.until(lengths.length);
-    expect(far.received.map(({ frame }) => frame)).toEqual(lengths.map((length, i) => frameOf(i, length)));
+    await until(far, lengths.length);
+    expect(heard(far)).toEqual(lengths.map((length, i) => frameOf(i, length)));
     // QEMU 7.2 swaps two frames when its socket's buffer is full, about every 90th of 1,000 bytes: not that many.
     for (let sent = 0; sent < 200; sent += 40) {
       for (let i = sent; i < sent + 40; i++) far.onTransmit?.(frameOf(i, 1000));
-      await near.until(sent + 40);
+      await until(near, sent + 40);
     }
-    const expected = Array.from({ length: 200 }, (_, i) => frameOf(i, 1000));
-    expect(near.received.map(({ frame }) => frame)).toEqual(expected);
+    expect(heard(near)).toEqual(Array.from({ length: 200 }, (_, i) => frameOf(i, 1000)));
   }, 20_000);
 });

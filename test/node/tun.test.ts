@@ -179,7 +179,10 @@ for i in range(300): s.sendto(i.to_bytes(2, 'big'), ('10.79.0.2', 9))`;
     const [near, far] = [new Wire(), new Wire()];
     near.peer = far;
     far.peer = near;
-    open.push(await attachTun(near, { name: 'gso0', offload: 'virtio' }));
+    const tun = await attachTun(near, { name: 'gso0', offload: 'virtio' });
+    open.push(tun);
+    expect(near.offloads).toEqual(expect.arrayContaining(['checksum', 'tcp4', 'tcp6']));
+    expect(tun.offloads).toEqual(near.offloads);
     open.push(await attachTun(far, { name: 'gso1', offload: 'virtio' }));
     const other = spawn('unshare', ['-n', 'sh', '-c', 'echo ready; exec sleep 60']);
     children.push(other);
@@ -209,6 +212,11 @@ class Wire implements LinkPort {
   peer: Wire | undefined;
   longest = 0;
   readonly kinds = new Set<string>();
+  offloads: readonly string[] = [];
+
+  acceptOffloads(kinds: readonly string[]): void {
+    this.offloads = kinds;
+  }
 
   receive(frame: Uint8Array, offload?: Offload): void {
     this.longest = Math.max(this.longest, frame.length);
@@ -269,7 +277,7 @@ describe('the virtio-net header', () => {
     ['UDP', { ...segmented, gsoType: 'udp', checksumOffset: 6, headerBytes: 28 }],
   ])('is read as it was written: %s', (_, offload) => {
     const bytes = packetBehindHeader(3000);
-    writeVirtioHeader(bytes, offload);
+    writeVirtioHeader(bytes, bytes.subarray(VIRTIO_HEADER_BYTES), offload);
     const read = new VirtioHeader();
     expect(read.read(bytes, bytes.length)).toBe(true);
     expect({ ...read }).toEqual(offload);
@@ -277,13 +285,13 @@ describe('the virtio-net header', () => {
 
   it('has the layout of the specification', () => {
     const bytes = packetBehindHeader(3000);
-    writeVirtioHeader(bytes, segmented);
+    writeVirtioHeader(bytes, bytes.subarray(VIRTIO_HEADER_BYTES), segmented);
     expect([...bytes.subarray(0, 12)]).toEqual([1, 1, 40, 0, 0xa8, 5, 20, 0, 16, 0, 0, 0]);
   });
 
   it('says that segments carry CWR if the packet does', () => {
     const bytes = packetBehindHeader(3000, 0x90);
-    writeVirtioHeader(bytes, segmented);
+    writeVirtioHeader(bytes, bytes.subarray(VIRTIO_HEADER_BYTES), segmented);
     expect(bytes[1]).toBe(0x81);
     const read = new VirtioHeader();
     expect(read.read(bytes, bytes.length)).toBe(true);
@@ -292,7 +300,7 @@ describe('the virtio-net header', () => {
 
   it('counts the headers itself instead of believing the hint', () => {
     const bytes = packetBehindHeader(3000);
-    writeVirtioHeader(bytes, { ...segmented, headerBytes: 999 });
+    writeVirtioHeader(bytes, bytes.subarray(VIRTIO_HEADER_BYTES), { ...segmented, headerBytes: 999 });
     const read = new VirtioHeader();
     read.read(bytes, bytes.length);
     expect(read.headerBytes).toBe(40);
@@ -307,7 +315,7 @@ describe('the virtio-net header', () => {
     ['a TCP header past the end', { checksumStart: 3020 }, {}],
   ])('is refused: %s', (_, wrong, bytesAt) => {
     const bytes = packetBehindHeader(3000);
-    writeVirtioHeader(bytes, { ...segmented, ...wrong });
+    writeVirtioHeader(bytes, bytes.subarray(VIRTIO_HEADER_BYTES), { ...segmented, ...wrong });
     for (const [at, value] of Object.entries(bytesAt)) bytes[Number(at)] = value;
     expect(new VirtioHeader().read(bytes, bytes.length)).toBe(false);
   });
