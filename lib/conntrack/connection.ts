@@ -58,6 +58,8 @@ export interface Connection {
   readonly zoneDirection: 'both' | 'original' | 'reply';
   /** Helper that reads it. */
   readonly helper?: string;
+  /** Labels (0-127) that rules put on it, ascending; left out if there are none. */
+  readonly labels?: readonly number[];
   readonly originalCounts: Counts;
   readonly replyCounts: Counts;
 }
@@ -73,7 +75,9 @@ export function readConnection(table: ConntrackTable, entry: EntryId, now: numbe
   const protocol = entries.protocol(entry);
   const status = entries.status(entry);
   const state = stateName(protocol, entries.state(entry));
-  const helper = table.extensions.of(entry)?.helper;
+  const extension = table.extensions.of(entry);
+  const helper = extension?.helper;
+  const labels = extension?.labelNumbers() ?? [];
   return {
     id: entries.generation(entry) >>> 0,
     family: table.version as 4 | 6,
@@ -91,6 +95,7 @@ export function readConnection(table: ConntrackTable, entry: EntryId, now: numbe
     zone: entries.zone(entry),
     zoneDirection: ZONE_DIRECTIONS[entries.zoneDirection(entry)] as 'both' | 'original' | 'reply',
     ...(helper === undefined ? {} : { helper: helper.name }),
+    ...(labels.length === 0 ? {} : { labels }),
     originalCounts: readCounts(table, entry, Direction.ORIGINAL),
     replyCounts: readCounts(table, entry, Direction.REPLY),
   };

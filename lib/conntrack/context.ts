@@ -34,10 +34,12 @@ export interface TrackSettings {
   checksum: number;
   /** Whether packets and bytes are counted per entry. */
   accounting: number;
+  /** Whether answers to keepalive probes count as use of their connection. */
+  probesCount: number;
 }
 
 /** What changed about an entry. */
-export const Change = { REPLY: 1, ASSURED: 2, STATE: 4, MARK: 8 } as const;
+export const Change = { REPLY: 1, ASSURED: 2, STATE: 4, MARK: 8, LABEL: 16 } as const;
 
 /** Told of changes to confirmed entries; set only while somebody listens. */
 export type ChangeObserver = (table: ConntrackTable, entry: EntryId, change: number) => void;
@@ -56,6 +58,7 @@ export class TrackContext {
     tcpMaxRetrans: 3,
     checksum: 1,
     accounting: 1,
+    probesCount: 0,
   };
   onChange: ChangeObserver | undefined = undefined;
   /** When TIME_WAIT gives its tuple away; undefined: as in Linux. */

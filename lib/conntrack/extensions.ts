@@ -19,6 +19,26 @@ export class Extension {
   /** Connections that are expected because of this one, oldest first. */
   readonly expectations: Expectation[] = [];
   offsets: SequenceOffsets | undefined = undefined;
+  /** [4] words, a bit for each of 128 labels; undefined while there is none. */
+  labels: Int32Array | undefined = undefined;
+
+  /** Whether the connection has a label (0-127). */
+  hasLabel(label: number): boolean {
+    return this.labels !== undefined && ((this.labels[label >>> 5] as number) & (1 << (label & 31))) !== 0;
+  }
+
+  /** The labels that the connection has, ascending. */
+  labelNumbers(): number[] {
+    return this.labels === undefined
+      ? []
+      : Array.from({ length: 128 }, (_, i) => i).filter((i) => this.hasLabel(i));
+  }
+
+  /** Puts a label on the connection. */
+  addLabel(label: number): void {
+    this.labels ??= new Int32Array(4);
+    this.labels[label >>> 5] = (this.labels[label >>> 5] as number) | (1 << (label & 31));
+  }
 }
 
 export class Extensions {

@@ -40,6 +40,7 @@ const TRACKING_MATCHES: ReadonlySet<MatchSpec['kind']> = new Set([
   'connbytes',
   'connlimit',
   'helper',
+  'connlabel',
 ]);
 const TRACKING_TARGETS: ReadonlySet<TargetSpec['kind']> = new Set([
   'SNAT',

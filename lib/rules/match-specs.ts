@@ -318,6 +318,14 @@ export interface HelperMatch {
   readonly name: string;
   readonly negated: boolean;
 }
+export interface ConnlabelMatch {
+  readonly kind: 'connlabel';
+  /** Number of the label, 0 to 127. */
+  readonly label: number;
+  /** The label is put on connections that do not have it, and the rule then matches. */
+  readonly set: boolean;
+  readonly negated: boolean;
+}
 export interface RpfilterMatch {
   readonly kind: 'rpfilter';
   readonly loose: boolean;
@@ -374,5 +382,6 @@ export type MatchSpec =
   | TimeMatch
   | U32Match
   | HelperMatch
+  | ConnlabelMatch
   | RpfilterMatch
   | OwnerMatch;

@@ -152,6 +152,7 @@ export const CONNECTION_REASONS: Reasons = {
     negated
       ? 'a helper expected its connection'
       : `no helper${name === '' ? '' : ` ${name}`} expected its connection`,
+  connlabel: ({ label, negated }) => `the connection has ${negated ? 'the' : 'no'} label ${label}`,
   socket: (spec) => `no ${spec.transparent ? 'transparent ' : ''}local socket would get it`,
   owner: (_spec, _scope, asked) => `packets have no sockets with owners here: ${asked.text}`,
   rpfilter: ({ invert, loose }, { packet, host }) => {

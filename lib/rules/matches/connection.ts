@@ -1,15 +1,17 @@
 /**
- * Conditions on the packet's connection: conntrack, state, connmark, connbytes. Hot.
+ * Conditions on the packet's connection: conntrack, state, connmark, connlabel, connbytes. Hot.
  *
  * A packet that has no connection is INVALID, or UNTRACKED if a rule said so. In the raw table, behind a CT target that
  * left a template, the template is what these conditions see, as in Linux: a NEW connection with nothing in it.
  */
+import { Change } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
 import type { Tracker } from '../../conntrack/tracker.js';
 import type { Packet } from '../../wire/packet.js';
 import {
   type AddressCondition,
   type ConnbytesMatch,
+  type ConnlabelMatch,
   type ConntrackMatch,
   CtState,
   type MarkMatch,
@@ -25,7 +27,9 @@ const UNTRACKED = 7;
 const FIRST_REPLY_INFO = 3;
 const ORIGINAL = 0;
 const REPLY = 1;
+const LABEL_CHANGED = Change.LABEL;
 const STATUS_CONFIRMED = 8;
+const STATUS_DYING = 512;
 const STATUS_SRC_NAT = 16;
 const STATUS_DST_NAT = 32;
 
@@ -302,5 +306,35 @@ export class ConnectionBytesMatch implements Match {
     if (this.#what === BYTES) count = bytes;
     else if (this.#what === AVERAGE) count = packets === 0 ? 0 : Math.floor(bytes / packets);
     return ((count >= this.#low && count <= this.#high ? 1 : 0) ^ this.#negated) as 0 | 1;
+  }
+}
+
+/** A label of the connection; with `--set` it is put on those that lack it. */
+export class ConnectionLabelMatch implements Match {
+  readonly #tracker: Tracker;
+  readonly #label: number;
+  readonly #set: boolean;
+  readonly #negated: 0 | 1;
+
+  constructor(spec: ConnlabelMatch, tracker: Tracker) {
+    this.#tracker = tracker;
+    this.#label = spec.label;
+    this.#set = spec.set;
+    this.#negated = spec.negated ? 1 : 0;
+  }
+
+  matches(packet: Packet): 0 | 1 {
+    return (this.#isLabelled(packet) ? 1 - this.#negated : this.#negated) as 0 | 1;
+  }
+
+  #isLabelled(packet: Packet): boolean {
+    const entry = packet.entry as EntryId;
+    if (entry === NIL) return false;
+    const table = this.#tracker.table(packet.version);
+    if (table.extensions.of(entry)?.hasLabel(this.#label) === true) return true;
+    if (!this.#set || (table.entries.status(entry) & STATUS_DYING) !== 0) return false;
+    table.extensions.extend(entry).addLabel(this.#label);
+    this.#tracker.context.changed(table, entry, LABEL_CHANGED);
+    return true;
   }
 }

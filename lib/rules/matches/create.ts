@@ -7,6 +7,7 @@ import type { RuleScope } from '../compile.js';
 import type { Match } from '../context.js';
 import {
   ConnectionBytesMatch,
+  ConnectionLabelMatch,
   ConnectionStateMatch,
   ConnmarkMatch,
   ConntrackFieldsMatch,
@@ -139,6 +140,8 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
       return new ReversePathMatch(spec, host);
     case 'helper':
       return new ExpectedByHelperMatch(spec, tracker);
+    case 'connlabel':
+      return new ConnectionLabelMatch(spec, tracker);
     case 'set':
       return new SetMembershipMatch(spec, scope);
     default:

@@ -15,7 +15,7 @@ import { AddressType, type Host, REJECT_WITH_RESET } from '../../host.js';
 import { sumRange } from '../../wire/checksum.js';
 import { ChecksumState, type Packet, PacketType } from '../../wire/packet.js';
 import { verifyChecksum } from '../../wire/transport.js';
-import { Verdict } from '../../wire/verdict.js';
+import { Hook, Verdict } from '../../wire/verdict.js';
 import type { RejectTarget as RejectSpec } from '../ast.js';
 import type { RuleContext, Target } from '../context.js';
 
@@ -25,7 +25,9 @@ const TO_HOST = PacketType.HOST;
 const BROADCAST = AddressType.BROADCAST;
 const MULTICAST = AddressType.MULTICAST;
 const STATE_CHANGED = Change.STATE;
+const FORWARD = Hook.FORWARD;
 const UNVERIFIED = ChecksumState.NONE;
+const UNFINISHED = ChecksumState.PARTIAL;
 const IPV4_HEADER_BYTES = 20;
 const NIL = -1;
 const STATUS_CONFIRMED = 8;
@@ -86,11 +88,11 @@ export class RejectTarget implements Target {
     const hook = context.hook;
     if (packet.fragmentOffset === 0 && packet.brokenChain === 0) {
       if (this.#answer === RESET) {
-        if (this.#mayReset(packet) === 1) {
+        if (this.#mayReset(packet, hook) === 1) {
           this.#close(packet);
           this.#host.reject(packet, hook, RESET);
         }
-      } else if (this.#mayAnswer(packet) === 1) {
+      } else if (this.#mayAnswer(packet, hook) === 1) {
         this.#host.reject(packet, hook, this.#answer);
       }
     }
@@ -98,19 +100,19 @@ export class RejectTarget implements Target {
     return DROP;
   }
 
-  #mayAnswer(packet: Packet): 0 | 1 {
+  #mayAnswer(packet: Packet, hook: number): 0 | 1 {
     if (packet.packetType !== TO_HOST || this.#isForOne(packet) === 0 || isError(packet) === 1) return 0;
     if (packet.version === 6 && (packet.transport >= packet.end || isNobody6(packet.addresses) === 1))
       return 0;
-    return isWhole(packet);
+    return isWhole(packet, hook);
   }
 
-  #mayReset(packet: Packet): 0 | 1 {
+  #mayReset(packet: Packet, hook: number): 0 | 1 {
     const at = packet.transport;
     if (packet.protocol !== TCP || at + TCP_HEADER_BYTES > packet.end) return 0;
     if ((packet.u8(at + 13) & TCP_RST) !== 0 || this.#isForOne(packet) === 0) return 0;
     if (packet.version === 6 && isNobody6(packet.addresses) === 1) return 0;
-    return hasGoodSum(packet, TCP);
+    return hasGoodSum(packet, hook, TCP);
   }
 
   /** 0 for a destination that is a broadcast or multicast address. */
@@ -163,7 +165,7 @@ function isError(packet: Packet): 0 | 1 {
  * Whether the transport checksum holds, for protocols whose checksum covers the payload: 1 or 0. Of protocols that it
  * does not know Linux expects the sum to come out as ICMP's does.
  */
-function isWhole(packet: Packet): 0 | 1 {
+function isWhole(packet: Packet, hook: number): 0 | 1 {
   const at = packet.transport;
   const protocol = packet.protocol;
   switch (protocol) {
@@ -180,16 +182,18 @@ function isWhole(packet: Packet): 0 | 1 {
       break;
   }
   const pseudo = packet.version === 6 || protocol === TCP || protocol === UDP ? protocol : 0;
-  return hasGoodSum(packet, pseudo);
+  return hasGoodSum(packet, hook, pseudo);
 }
 
 /**
- * Whether the transport checksum holds. If nobody verified it before, Linux sums the whole packet, of which an IPv4 header
- * should be zero: it is not while the router has written into an option and the header checksum is yet to follow.
+ * Whether the transport checksum holds. If nobody verified it before, and always in FORWARD, Linux sums the whole packet,
+ * of which an IPv4 header should be zero: it is not while the router has written into an option and the header checksum
+ * is yet to follow.
  */
-function hasGoodSum(packet: Packet, pseudoProtocol: number): 0 | 1 {
+function hasGoodSum(packet: Packet, hook: number, pseudoProtocol: number): 0 | 1 {
   const { start, transport, version, checksumState } = packet;
-  if (version === 4 && checksumState === UNVERIFIED && transport - start > IPV4_HEADER_BYTES) {
+  const isSummed = checksumState === UNVERIFIED || (hook === FORWARD && checksumState !== UNFINISHED);
+  if (isSummed && version === 4 && transport - start > IPV4_HEADER_BYTES) {
     if (sumRange(packet.bytes, start, transport, 0) !== 0xffff) return 0;
   }
   return verifyChecksum(packet, pseudoProtocol);

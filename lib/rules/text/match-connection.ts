@@ -1,9 +1,10 @@
 /**
- * Matches of connection tracking: conntrack, state, connbytes, connlimit, connmark, mark, helper. Cold.
+ * Matches of connection tracking: conntrack, state, connbytes, connlimit, connmark, connlabel, mark, helper. Cold.
  */
 
 import {
   type ConnbytesMatch,
+  type ConnlabelMatch,
   type ConnlimitMatch,
   type ConntrackMatch,
   CtState,
@@ -255,4 +256,20 @@ export const helper = match({
     negated: given.helper!.negated,
   }),
   print: (spec) => [say('helper', quoteString(spec.name), spec.negated)],
+});
+
+/** Labels by number; the names of connlabel.conf are not read. Printed in quotes, as iptables-save does. */
+export const connlabel = match({
+  name: 'connlabel',
+  options: {
+    label: takes(number(0, 127), { negation: 'allowed', presence: 'required' }),
+    set: flag(),
+  },
+  build: (given): ConnlabelMatch => ({
+    kind: 'connlabel',
+    label: given.label!.value,
+    set: given.set !== undefined,
+    negated: given.label!.negated,
+  }),
+  print: (spec) => [say('label', `"${spec.label}"`, spec.negated), sayIf('set', spec.set)],
 });

@@ -47,7 +47,7 @@ export function targetNames(family: Family): readonly string[] {
 /** In Linux, but without meaning in a network that lives in one process. */
 export const REFUSED_MATCHES: ReadonlySet<string> = new Set(
   (
-    'bpf cgroup cluster connlabel cpu devgroup eui64 ipcomp ipvs l2tp mh nfacct osf physdev policy rateest realm ' +
+    'bpf cgroup cluster cpu devgroup eui64 ipcomp ipvs l2tp mh nfacct osf physdev policy rateest realm ' +
     'srh udplite'
   ).split(' '),
 );

@@ -113,6 +113,7 @@ const CASES: readonly (readonly [rules: string, packets: string | readonly strin
   ['-m conntrack --ctorigdst 1.1.1.1', 'tcp 10.0.0.2:5000 > 1.1.1.1:80 RST', 'it has no connection'],
   ['-m state --state ESTABLISHED', UDP, 'state is NEW, wanted ESTABLISHED'],
   ['-m connmark --mark 0x5', UDP, 'connection mark is 0x0, wanted 0x5'],
+  ['-m connlabel --label 5', UDP, 'the connection has no label 5'],
   [
     '-m connbytes --connbytes 10 --connbytes-mode packets --connbytes-dir both',
     [UDP, UDP],
