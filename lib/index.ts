@@ -25,8 +25,28 @@ export { DROP_REASON_NAMES, type DropCounters, DropReason } from './counters.js'
 export { Engine, type EngineOptions } from './engine.js';
 export { ConfigurationError, type ConfigurationErrorCode, type ErrorPlace } from './errors.js';
 export { AddressType, type Host, StaticHost, type StaticInterface } from './host.js';
+export type { Attachment, LinkCounters } from './network/attachment.js';
+export { attachBroadcastChannel, type BroadcastEndpoint } from './network/broadcast-channel.js';
 export type { InterfaceOptions } from './network/interfaces.js';
+export { attachMessagePort, type MessageEndpoint, type MessagePortOptions } from './network/message-port.js';
+export type { OffloadKind } from './network/offload/features.js';
+export type { LinkPort, Offload } from './network/port.js';
 export { type Origin, Router, type RouterOptions, type SocketOptions } from './network/router.js';
+export {
+  attachStreams,
+  type FrameStreams,
+  type LinkStreams,
+  linkStreams,
+  type StreamsOptions,
+} from './network/streams.js';
+export {
+  EthernetSwitch,
+  joinPorts,
+  type SwitchOptions,
+  type SwitchPort,
+  type SwitchPortOptions,
+} from './network/switch.js';
+export { attachV86, type V86Emulator, type V86LinkOptions } from './network/v86.js';
 export { type Random, SeededRandom, unpredictableRandom } from './random.js';
 export type {
   ChainSpec,
