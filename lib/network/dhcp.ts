@@ -188,7 +188,8 @@ export class DhcpServer implements Timed {
 
   /** Whether the interface still has the address by which clients know us. */
   #isServing(): boolean {
-    return this.#owner.router.interfaces.addresses(this.#link.index).includes(this.#own);
+    const addresses = this.#owner.router.interfaces.addresses(this.#link.index);
+    return addresses.some(({ version, words }) => version === 4 && words[0] === this.#own.words[0]);
   }
 
   #discover(request: DhcpRequest): void {

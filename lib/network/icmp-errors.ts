@@ -138,10 +138,20 @@ export function sendError4(
 
 function isAllowed4(core: RouterCore, peer: number, type: number, code: number, routeType: number): boolean {
   const { icmpRateLimitMs, icmpRateMask } = core.settings;
-  if (icmpRateLimitMs === 0 || routeType === AddressType.LOCAL) return true;
   if (type === Icmp.UNREACHABLE && code === Icmp.FRAGMENTATION_NEEDED) return true;
   if (((icmpRateMask >>> type) & 1) === 0) return true;
-  return core.limits.allow(`${peer}`, core.nowMs, icmpRateLimitMs, BURST * icmpRateLimitMs);
+  return isWithinLimits(core, `${peer}`, icmpRateLimitMs, routeType);
+}
+
+/** A limit of 0 for each peer switches off the one for all, too. */
+function isWithinLimits(core: RouterCore, peer: string, limitMs: number, routeType: number): boolean {
+  if (limitMs === 0) return true;
+  const { limits, nowMs } = core;
+  const { icmpPerSecond, icmpBurst } = core.settings;
+  if (!limits.hasCredit(nowMs, icmpPerSecond, icmpBurst)) return false;
+  if (routeType !== AddressType.LOCAL && !limits.allow(peer, nowMs, limitMs, BURST * limitMs)) return false;
+  limits.spend(core.engine.random);
+  return true;
 }
 
 /**
@@ -200,10 +210,11 @@ function isIneligible(passage: Passage): boolean {
 }
 
 function isAllowed6(core: RouterCore, addresses: Int32Array, type: number, routeType: number): boolean {
-  const limit = core.settings.icmp6RateLimitMs;
-  if (limit === 0 || type === Icmp6.TOO_BIG || routeType === AddressType.LOCAL) return true;
+  if (type === Icmp6.TOO_BIG) return true;
+  // The wider the route's prefix, the more errors: a quarter of the time between them for a /64.
+  const limit = core.settings.icmp6RateLimitMs >>> ((128 - core.routes.prefix) >>> 5);
   const peer = `${addresses[0]},${addresses[1]},${addresses[2]},${addresses[3]}`;
-  return core.limits.allow(peer, core.nowMs, limit, BURST * limit);
+  return isWithinLimits(core, peer, limit, routeType);
 }
 
 function putError(

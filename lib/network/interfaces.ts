@@ -128,13 +128,22 @@ export class Interfaces {
     return address;
   }
 
-  /** Takes an address away; returns it, or undefined if the interface does not have it. */
+  /**
+   * Takes an address away; returns it, or undefined if the interface does not have it. A secondary address of its subnet
+   * takes its place (Linux's promote_secondaries, as distributions set it).
+   */
   remove(index: number, text: string): InterfaceAddress | undefined {
     const one = this.#all[index - 1];
     if (one === undefined) return undefined;
     const parsed = parseInterfaceAddress(text);
     const found = one.addresses.find((address) => sameAddress(address, parsed));
-    if (found !== undefined) one.addresses = one.addresses.filter((address) => address !== found);
+    if (found === undefined) return undefined;
+    one.addresses = one.addresses.filter((address) => address !== found);
+    const heir = one.addresses.findIndex(
+      (address) => address.isSecondary && address.prefix === found.prefix && inSubnet(found, address.words),
+    );
+    if (!found.isSecondary && heir >= 0)
+      one.addresses[heir] = { ...one.addresses[heir]!, isSecondary: false };
     return found;
   }
 

@@ -168,6 +168,11 @@ export class Routes {
     return true;
   }
 
+  /** Prefix length of the route found. */
+  get prefix(): number {
+    return this.type === 0 ? 0 : (this.#rows[this.#row + PREFIX] as number);
+  }
+
   /** Gateway of the route found, else the destination given, as words into `into[0..3]`. */
   nextHop6(words: Int32Array, at: number, into: Int32Array): void {
     const from = this.hasGateway === 1 ? this.#rows : words;

@@ -15,6 +15,9 @@ export interface RouterSettings {
   /** Bit per ICMP type that is limited. */
   icmpRateMask: number;
   icmp6RateLimitMs: number;
+  /** Errors of both families in one second, and in one go. */
+  icmpPerSecond: number;
+  icmpBurst: number;
   echoIgnoreAll: number;
   echoIgnoreBroadcasts: number;
   echo6IgnoreAll: number;
@@ -32,6 +35,8 @@ export function defaultSettings(): RouterSettings {
     icmpRateLimitMs: 1000,
     icmpRateMask: 6168,
     icmp6RateLimitMs: 1000,
+    icmpPerSecond: 1000,
+    icmpBurst: 50,
     echoIgnoreAll: 0,
     echoIgnoreBroadcasts: 1,
     echo6IgnoreAll: 0,
@@ -49,6 +54,8 @@ const NAMES: readonly (readonly [string, keyof RouterSettings, number, number])[
   ['net.ipv6.conf.all.hop_limit', 'hopLimit', 1, 255],
   ['net.ipv6.conf.default.hop_limit', 'hopLimit', 1, 255],
   ['net.ipv4.icmp_ratelimit', 'icmpRateLimitMs', 0, 0x7fffffff],
+  ['net.ipv4.icmp_msgs_per_sec', 'icmpPerSecond', 0, 0x7fffffff],
+  ['net.ipv4.icmp_msgs_burst', 'icmpBurst', 0, 0x7fffffff],
   ['net.ipv4.icmp_ratemask', 'icmpRateMask', 0, 0x7fffffff],
   ['net.ipv6.icmp.ratelimit', 'icmp6RateLimitMs', 0, 0x7fffffff],
   ['net.ipv4.icmp_echo_ignore_all', 'echoIgnoreAll', 0, 1],
