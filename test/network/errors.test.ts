@@ -161,14 +161,21 @@ describe('settings', () => {
   });
 });
 
-describe('REJECT in FORWARD of a packet with a full timestamp option, which the router just counted up', () => {
+describe('REJECT of a packet with a full timestamp option, which the router counts up before', () => {
   it.each([
-    ['tells nobody when it is the first to look at the checksum', 'auto', 0],
-    ['answers when conntrack verified the checksum before', 'always', 1],
-  ] as const)('%s', (_, tracking, count) => {
+    ['FORWARD', '8.8.8.8', 'auto', 'tcp-reset', 0],
+    ['FORWARD', '8.8.8.8', 'auto', 'icmp-port-unreachable', 0],
+    ['FORWARD', '8.8.8.8', 'always', 'tcp-reset', 0],
+    ['FORWARD', '8.8.8.8', 'always', 'icmp-port-unreachable', 1],
+    ['INPUT', '10.0.0.1', 'auto', 'tcp-reset', 0],
+    ['INPUT', '10.0.0.1', 'auto', 'icmp-port-unreachable', 0],
+    ['INPUT', '10.0.0.1', 'always', 'tcp-reset', 1],
+    ['INPUT', '10.0.0.1', 'always', 'icmp-port-unreachable', 1],
+  ] as const)('in %s, to %s, tracking %s, with %s: %i answers', (chain, target, tracking, answer, count) => {
     const { router, sent } = network(1500, tracking);
-    router.engine.restore(4, '*filter\n-A FORWARD -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n');
-    router.receive(1, parsePacket('tcp 10.0.0.2:5 > 8.8.8.8:9 SYN options 4408090001020304'), 0);
+    const rules = `*filter\n-A ${chain} -p tcp -j REJECT --reject-with ${answer}\nCOMMIT\n`;
+    router.engine.restore(4, rules);
+    router.receive(1, parsePacket(`tcp 10.0.0.2:5 > ${target}:9 SYN options 4408090001020304`), 0);
     expect(sent).toHaveLength(count);
   });
 });

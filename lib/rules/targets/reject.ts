@@ -92,7 +92,7 @@ export class RejectTarget implements Target {
           this.#close(packet);
           this.#host.reject(packet, hook, RESET);
         }
-      } else if (this.#mayAnswer(packet, hook) === 1) {
+      } else if (this.#mayAnswer(packet) === 1) {
         this.#host.reject(packet, hook, this.#answer);
       }
     }
@@ -100,11 +100,11 @@ export class RejectTarget implements Target {
     return DROP;
   }
 
-  #mayAnswer(packet: Packet, hook: number): 0 | 1 {
+  #mayAnswer(packet: Packet): 0 | 1 {
     if (packet.packetType !== TO_HOST || this.#isForOne(packet) === 0 || isError(packet) === 1) return 0;
     if (packet.version === 6 && (packet.transport >= packet.end || isNobody6(packet.addresses) === 1))
       return 0;
-    return isWhole(packet, hook);
+    return isWhole(packet);
   }
 
   #mayReset(packet: Packet, hook: number): 0 | 1 {
@@ -112,7 +112,10 @@ export class RejectTarget implements Target {
     if (packet.protocol !== TCP || at + TCP_HEADER_BYTES > packet.end) return 0;
     if ((packet.u8(at + 13) & TCP_RST) !== 0 || this.#isForOne(packet) === 0) return 0;
     if (packet.version === 6 && isNobody6(packet.addresses) === 1) return 0;
-    return hasGoodSum(packet, hook, TCP);
+    // Resets do without what is known of the checksum of a packet that is forwarded.
+    const isSummed = hook === FORWARD && packet.checksumState !== UNFINISHED;
+    if (isSummed && hasGoodHeader(packet) === 0) return 0;
+    return hasGoodSum(packet, TCP);
   }
 
   /** 0 for a destination that is a broadcast or multicast address. */
@@ -165,7 +168,7 @@ function isError(packet: Packet): 0 | 1 {
  * Whether the transport checksum holds, for protocols whose checksum covers the payload: 1 or 0. Of protocols that it
  * does not know Linux expects the sum to come out as ICMP's does.
  */
-function isWhole(packet: Packet, hook: number): 0 | 1 {
+function isWhole(packet: Packet): 0 | 1 {
   const at = packet.transport;
   const protocol = packet.protocol;
   switch (protocol) {
@@ -182,19 +185,21 @@ function isWhole(packet: Packet, hook: number): 0 | 1 {
       break;
   }
   const pseudo = packet.version === 6 || protocol === TCP || protocol === UDP ? protocol : 0;
-  return hasGoodSum(packet, hook, pseudo);
+  return hasGoodSum(packet, pseudo);
+}
+
+/** Whether the transport checksum holds: 1 or 0. If nobody verified it before, Linux sums the whole packet. */
+function hasGoodSum(packet: Packet, pseudoProtocol: number): 0 | 1 {
+  if (packet.checksumState === UNVERIFIED && hasGoodHeader(packet) === 0) return 0;
+  return verifyChecksum(packet, pseudoProtocol);
 }
 
 /**
- * Whether the transport checksum holds. If nobody verified it before, and always in FORWARD, Linux sums the whole packet,
- * of which an IPv4 header should be zero: it is not while the router has written into an option and the header checksum
- * is yet to follow.
+ * Whether an IPv4 header adds nothing to the sum over a packet: 1 or 0. It does while the router has written into an option
+ * and the header checksum is yet to follow.
  */
-function hasGoodSum(packet: Packet, hook: number, pseudoProtocol: number): 0 | 1 {
-  const { start, transport, version, checksumState } = packet;
-  const isSummed = checksumState === UNVERIFIED || (hook === FORWARD && checksumState !== UNFINISHED);
-  if (isSummed && version === 4 && transport - start > IPV4_HEADER_BYTES) {
-    if (sumRange(packet.bytes, start, transport, 0) !== 0xffff) return 0;
-  }
-  return verifyChecksum(packet, pseudoProtocol);
+function hasGoodHeader(packet: Packet): 0 | 1 {
+  const { start, transport } = packet;
+  if (packet.version === 6 || transport - start <= IPV4_HEADER_BYTES) return 1;
+  return sumRange(packet.bytes, start, transport, 0) === 0xffff ? 1 : 0;
 }
