@@ -1,6 +1,6 @@
 /**
  * One scenario through the kernel and through conntide: recorded from the one, run and compared by the other. A
- * disagreement counts only if a second recording has it too, and is then shrunk: steps, patches, rules and settings
+ * disagreement counts only if further recordings have it too, and is then shrunk: steps, patches, rules and settings
  * are left out as long as the two still disagree in the same way.
  */
 import { ConfigurationError } from '../../lib/errors.js';
@@ -57,7 +57,9 @@ function sameKind(a: Difference, b: Difference): boolean {
 }
 
 /** The most runs that shrinking one disagreement may take. */
-const MOST_RUNS = 150;
+const MOST_RUNS = 200;
+/** How often in a row a smaller one must differ to be taken. */
+const SHOWS = 2;
 
 /** A smaller scenario that still differs in the same way, recorded. */
 export function shrink(
@@ -69,9 +71,13 @@ export function shrink(
   let runs = 0;
   const attempt = (candidate: Trace): boolean => {
     if (runs >= MOST_RUNS) return false;
-    runs++;
-    const outcome = runBoth(candidate);
-    if (outcome.kind !== 'differed' || !sameKind(outcome.difference, found.difference)) return false;
+    let outcome: Outcome = found;
+    for (let i = 0; i < SHOWS; i++) {
+      runs++;
+      outcome = runBoth(candidate);
+      if (outcome.kind !== 'differed' || !sameKind(outcome.difference, found.difference)) return false;
+    }
+    if (outcome.kind !== 'differed') return false;
     best = outcome;
     current = candidate;
     return true;

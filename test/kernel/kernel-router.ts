@@ -3,7 +3,7 @@
  * sets up TUN devices, addresses, routes, settings and rules there. One at a time per process; `close` it before the
  * next. Never touches the namespace the process started in, nor settings that are the whole machine's.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseAddress } from '../../lib/rules/text/address.js';
 import type { SentPacket } from '../../lib/scenario/outputs.js';
 import type { Trace, TraceSocket } from '../../lib/scenario/trace.js';
@@ -52,6 +52,8 @@ COMMIT
 `;
 /** How long packets of devices that come up may take, ms. */
 const LINK_UP_MS = 2;
+/** How long the routes of addresses may take, ms. */
+const MOST_WAIT_MS = 2000;
 const IPPROTO_RAW = 255;
 const IPV6_HDRINCL = 36;
 const IPV6_V6ONLY = 26;
@@ -97,6 +99,7 @@ export class KernelRouter {
     this.#raw6 = libc.openSocket(libc.AF_INET6, libc.SOCK_RAW, IPPROTO_RAW);
     libc.setOption(this.#raw6, SOL_IPV6, IPV6_HDRINCL, 1);
     this.conntrack = new Conntrack();
+    waitForRoutes(trace);
     pause(LINK_UP_MS);
     this.forget();
   }
@@ -156,6 +159,29 @@ export class KernelRouter {
 /** Stops this thread. */
 export function pause(durationMs: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
+}
+
+/**
+ * IPv6 addresses have their local routes some time after they are set: a kernel thread adds them. Until then packets to
+ * them are forwarded.
+ */
+function waitForRoutes({ interfaces }: Trace): void {
+  const wanted = interfaces.flatMap(({ addr }) =>
+    addr.flatMap((one) => (one.includes(':') ? [`${hexOf(one.split('/', 1)[0] as string)} 80 `] : [])),
+  );
+  for (let waitedMs = 0; waitedMs < MOST_WAIT_MS; waitedMs++) {
+    const routes = readFileSync('/proc/thread-self/net/ipv6_route', 'utf8');
+    if (wanted.every((start) => routes.includes(start))) return;
+    pause(1);
+  }
+  throw new Error(`no local routes for ${wanted.join()}`);
+}
+
+/** An IPv6 address as /proc/net shows it. */
+function hexOf(text: string): string {
+  const words = parseAddress(text, 6);
+  if (words === undefined) throw new Error(`not an address: ${text}`);
+  return words.map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
 }
 
 function writeSysctl(name: string, value: string): void {
