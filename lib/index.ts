@@ -25,10 +25,26 @@ export { DROP_REASON_NAMES, type DropCounters, DropReason } from './counters.js'
 export { Engine, type EngineOptions } from './engine.js';
 export { ConfigurationError, type ConfigurationErrorCode, type ErrorPlace } from './errors.js';
 export { AddressType, type Host, StaticHost, type StaticInterface } from './host.js';
+export type { AdvertiseOptions } from './network/advertisements.js';
 export type { Attachment, LinkCounters } from './network/attachment.js';
 export { attachBroadcastChannel, type BroadcastEndpoint } from './network/broadcast-channel.js';
+export type { DhcpLease, DhcpOptions, DhcpServer, FixedStation } from './network/dhcp.js';
+export {
+  type DnsAddress,
+  type DnsMessage,
+  type DnsQuestion,
+  DnsType,
+  readAddresses,
+  readDns,
+} from './network/dns.js';
+export type { DnsAnswer, DnsClient, DnsCounters, DnsForwarder, DnsOptions } from './network/dns-forwarder.js';
+export { createGateway, type Gateway } from './network/gateway.js';
+export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gateway-events.js';
+export type { GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
+export type { GatewayInterfaceOptions, GatewayOptions } from './network/gateway-options.js';
 export type { InterfaceOptions } from './network/interfaces.js';
 export { attachMessagePort, type MessageEndpoint, type MessagePortOptions } from './network/message-port.js';
+export type { NeighbourOptions } from './network/neighbours.js';
 export type { OffloadKind } from './network/offload/features.js';
 export type { LinkPort, Offload } from './network/port.js';
 export { type Origin, Router, type RouterOptions, type SocketOptions } from './network/router.js';
