@@ -20,6 +20,8 @@ export const optionsFault = { code: 0, pointer: 0 };
 const PAD1 = 0;
 const PADN = 1;
 const ROUTER_ALERT = 5;
+/** Security label (CALIPSO, RFC 5570). */
+const LABEL = 0x07;
 const JUMBO = 0xc2;
 /** In-situ OAM (RFC 9486), which starts at a multiple of 4 bytes. */
 const IOAM = 0x31;
@@ -61,6 +63,9 @@ export function readOptions6(
       padding = 0;
       if (kind === 'hop-by-hop' && type === ROUTER_ALERT) {
         if (size !== 4) return OptionsFault.DISCARD;
+      } else if (kind === 'hop-by-hop' && type === LABEL) {
+        // No domain of interpretation is configured here, and labels of unknown ones are refused.
+        return OptionsFault.DISCARD;
       } else if (kind === 'hop-by-hop' && type === IOAM) {
         // Not switched on, and passed over then; but a stray one is refused first, as on Linux.
         if (((option - packet.start) & 3) !== 0) return OptionsFault.DISCARD;

@@ -23,6 +23,11 @@ describe('an IPv6 hop-by-hop option', () => {
   it.each([
     ['IOAM at a multiple of four is passed over', '01 0100 310400000000 010400000000', 1],
     ['IOAM elsewhere is refused without an answer', '01 31020000 3e020000 010400000000', 0],
+    [
+      'a security label of no known domain is refused without an answer',
+      '01 0708000000010005beea 01020000',
+      0,
+    ],
   ])('%s', (_, body, count) => {
     const { router, sent } = makeRouter();
     const ext = `0:${body.replaceAll(' ', '')}`;
