@@ -189,19 +189,20 @@ function mergeTable(
     .filter(({ name }) => !isManaged(name))
     .map((chain) => {
       const keyOfJump = (rule: RuleSpec) => `${family} ${table.name} ${chain.name} ${chainOf(rule)}`;
-      const kept = chain.rules.filter((rule) => {
+      const before = chain.rules.filter((rule) => isPlain(rule) && jumps.has(keyOfJump(rule)));
+      const kept = chain.rules.filter((rule) => !before.includes(rule));
+      for (const rule of before) jumps.delete(keyOfJump(rule));
+      for (const rule of kept) {
         const to = chainOf(rule);
-        if (to === undefined || !isManaged(to) || names.has(to)) return true;
-        if (isPlain(rule) && jumps.delete(keyOfJump(rule))) return false;
-        orphans.add(to);
-        return true;
-      });
+        if (to !== undefined && isManaged(to) && !names.has(to)) orphans.add(to);
+      }
       const there = new Set(kept.map(chainOf));
       const added = (ours?.chains.find(({ name }) => name === chain.name)?.rules ?? []).filter(
         (rule) => !there.has(chainOf(rule)),
       );
       for (const rule of added) jumps.add(keyOfJump(rule));
-      return { ...chain, rules: [...added, ...kept] };
+      const counted = added.map((rule) => before.find((old) => chainOf(old) === chainOf(rule)) ?? rule);
+      return { ...chain, rules: [...counted, ...kept] };
     });
   for (const chain of managed) {
     const rules = chain.rules.map((rule): RuleSpec => {

@@ -17,7 +17,9 @@ const HAIRPIN = `${MANAGED_PREFIX}HAIRPIN`;
 export interface Exception {
   readonly version: 4 | 6;
   readonly protocol: 'tcp' | 'udp';
+  /** '' for any. */
   readonly address: string;
+  readonly interface: string;
   readonly port: number;
 }
 
@@ -44,12 +46,7 @@ export function compileForwards(
     if (here.length === 0) continue;
     const names = [...new Set(here.map((forward) => forward.interface))].sort();
     const asked = names.map((name) => `${name === '' ? '' : `-i ${name} `}-j ${tableName(name)}`);
-    const spared = exceptions
-      .filter(({ version }) => version === family)
-      .map(
-        ({ protocol, address, port }) =>
-          `-d ${address} -p ${protocol} -m ${protocol} --dport ${port} -j RETURN`,
-      );
+    const spared = exceptions.filter(({ version }) => version === family).map(exemption);
     chains.push({ family, table: 'nat', name: FORWARDS, rules: [...spared, ...asked] });
     for (const name of names) {
       const rules: string[] = [];
@@ -76,6 +73,11 @@ export function compileForwards(
     jumps.push({ family, table: 'filter', from: 'FORWARD', to: FORWARDS });
   }
   return { chains, jumps, places };
+}
+
+function exemption({ protocol, address, interface: name, port }: Exception): string {
+  const place = `${address === '' ? '' : `-d ${address} `}${name === '' ? '' : `-i ${name} `}`;
+  return `${place}-p ${protocol} -m ${protocol} --dport ${port} -j RETURN`;
 }
 
 /** The table of a source interface. */

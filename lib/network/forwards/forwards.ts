@@ -293,7 +293,8 @@ export class Forwards {
   // ---- into force ----
 
   #install(forwards: readonly ActiveForward[]): void {
-    const chains = compileForwards(forwards, servicesOf(this.#core.ports, forwards), this.#core.interfaces);
+    const { ports, interfaces } = this.#core;
+    const chains = compileForwards(forwards, servicesOf(ports, forwards, interfaces), interfaces);
     this.#chains.set('forwards', chains);
     const places = arrange(this.#places, forwards);
     const before = this.#places;

@@ -4,6 +4,7 @@
  */
 import { ConfigurationError } from '../../errors.js';
 import { formatAddress } from '../../wire/address.js';
+import type { Interfaces } from '../interfaces.js';
 import type { PortRegistry, PortRequest, Reservation } from '../local/registry.js';
 import { type ActiveForward, protocolNumberOf } from './active.js';
 import type { Exception } from './chains.js';
@@ -61,6 +62,8 @@ export class PortDraft {
       ...(address === undefined ? {} : { address }),
       ...(interfaceIndex === 0 ? {} : { interface: interfaceIndex }),
       port,
+      // What is taken because it is free leaves NAT its ports.
+      nat: rule.effort === 'best' ? 'shared' : 'apart',
       owner: `${OWNER}${formatForward(rule)}`,
     };
     const rival = rule.effort === 'best' ? rivalOf(this.#others, request) : undefined;
@@ -116,25 +119,41 @@ function rivalOf(others: readonly PortRequest[], wanted: PortRequest): string | 
   return undefined;
 }
 
-/** Services on one address of the router that forwards on every address must leave alone. */
-export function servicesOf(registry: PortRegistry, forwards: readonly ActiveForward[]): Exception[] {
+/** Services of the router whose place is more exact than a forward's, which must leave them alone. */
+export function servicesOf(
+  registry: PortRegistry,
+  forwards: readonly ActiveForward[],
+  interfaces: Interfaces,
+): Exception[] {
   const found: Exception[] = [];
-  for (const { version, protocol, address, port, owner } of registry.list()) {
-    if (address === undefined || owner.startsWith(OWNER)) continue;
+  for (const request of registry.list()) {
+    const { version, protocol, address, port, owner } = request;
+    if (owner.startsWith(OWNER)) continue;
+    const name = request.interface === undefined ? '' : interfaces.name(request.interface);
     const isWanted = forwards.some(
       (forward) =>
         forward.version === version &&
         protocolNumberOf(forward.protocol) === protocol &&
-        forward.address === undefined &&
+        rank(request) > rankOf(forward) &&
         forward.usable.some(({ first, last }) => port >= first && port <= last),
     );
     if (!isWanted) continue;
     found.push({
       version,
       protocol: protocol === 6 ? 'tcp' : 'udp',
-      address: formatAddress(address, version),
+      address: address === undefined ? '' : formatAddress(address, version),
+      interface: name,
       port,
     });
   }
   return found;
+}
+
+/** How exact a place is: an address before any, and then an interface before any. */
+function rank(place: Pick<PortRequest, 'address' | 'interface'>): number {
+  return (place.address === undefined ? 0 : 2) + (place.interface === undefined ? 0 : 1);
+}
+
+function rankOf({ address, interfaceIndex }: ActiveForward): number {
+  return (address === undefined ? 0 : 2) + (interfaceIndex === 0 ? 0 : 1);
 }

@@ -103,6 +103,16 @@ describe('a forward', () => {
     expect(lab.send('dmz', 'udp 10.0.1.7:4000 > 203.0.113.1:53 len 1')[0]).toContain('> 10.0.0.2:53');
   });
 
+  it('leaves a service of the router on one of its interfaces alone', () => {
+    const lab = new Lab();
+    const index = lab.router.interfaceIndex('dmz');
+    const common = { version: 4, protocol: PortProtocol.UDP, port: 53 } as const;
+    lab.router.ports.reserve({ ...common, interface: index, owner: 'dns' });
+    lab.forwards().add('udp', '53:10.0.0.2/53');
+    expect(lab.send('dmz', 'udp 10.0.1.7:4000 > 203.0.113.1:53 len 1')).toEqual([]);
+    expect(lab.send('wan', 'udp 198.51.100.7:4000 > 203.0.113.1:53 len 1')).toHaveLength(1);
+  });
+
   it.each([
     ['tcp 22', /no target/],
     ['tcp %eth9/22', /no such interface/],
