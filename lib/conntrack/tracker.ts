@@ -17,6 +17,7 @@ import { TrackContext } from './context.js';
 import { Direction, type Entries, type EntryId, NIL, Status, type TupleId } from './entries.js';
 import { Expectations } from './expectations.js';
 import { Helpers } from './helpers/registry.js';
+import { noteActivity } from './inactivity.js';
 import { trackGeneric } from './protocols/generic.js';
 import { trackGre } from './protocols/gre.js';
 import { trackIcmp, trackIcmpv6 } from './protocols/icmp.js';
@@ -227,6 +228,10 @@ export class Tracker {
           : this.#judgeByPolicy(policy, packet, table, entry, hook);
       if (said === TRACK_ACCEPT) {
         if (packet.ctinfo === ESTABLISHED_REPLY) this.context.mark(table, entry, Status.SEEN_REPLY, 1);
+        if (table.entries.clock(entry) !== 0) {
+          const direction = packet.ctinfo >= ESTABLISHED_REPLY ? REPLY : ORIGINAL;
+          noteActivity(this.context, table.entries, entry, direction, packet);
+        }
         return ACCEPT;
       }
       packet.entry = NIL;
