@@ -2,6 +2,7 @@
  * What a gateway tells of itself: events for people and programs, never per packet. Parts of the gateway add theirs.
  */
 import type { DnsAnswer } from './dns-forwarder.js';
+import type { Denial, RefusedAnswer } from './policy/policy.js';
 
 /** Something about who has which address on an Ethernet interface. */
 export interface NeighbourReport {
@@ -36,4 +37,8 @@ export interface GatewayEvents {
   lease: (report: LeaseReport) => void;
   /** A DNS answer is about to be passed on to the guest that asked. */
   dns: (answer: DnsAnswer) => void;
+  /** The policy denied something: the same once a second, with its count. */
+  denied: (denial: Denial) => void;
+  /** A name of the policy was answered with an address that it may not have. */
+  refused: (answer: RefusedAnswer) => void;
 }

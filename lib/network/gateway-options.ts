@@ -6,6 +6,7 @@ import type { EngineOptions } from '../engine.js';
 import type { AdvertiseOptions } from './advertisements.js';
 import type { DhcpOptions, FixedStation } from './dhcp.js';
 import type { DnsOptions } from './dns-forwarder.js';
+import type { AccessOptions } from './gateway-access.js';
 import type { NeighbourOptions } from './neighbours.js';
 
 /** One interface of a gateway. */
@@ -31,7 +32,7 @@ export interface GatewayInterfaceOptions {
 }
 
 /** Options of `createGateway`; the engine's own may be among them. */
-export interface GatewayOptions extends Omit<EngineOptions, 'host'> {
+export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptions {
   readonly interfaces: readonly GatewayInterfaceOptions[];
   /** As in `ip route add`: `default via 203.0.113.254`, `10.1.0.0/16 dev lan`; `-6` in front for IPv6. */
   readonly routes?: readonly string[];

@@ -19,6 +19,8 @@ import { type AddressWords, formatAddress } from '../wire/address.js';
 import type { DhcpServer } from './dhcp.js';
 import type { DnsForwarder } from './dns-forwarder.js';
 import { EthernetLink, type EthernetOwner } from './ethernet.js';
+import type { ForwardHandle, ForwardProtocol, ForwardRequest, Forwards } from './forwards/forwards.js';
+import { GatewayAccess } from './gateway-access.js';
 import type { GatewayEvents } from './gateway-events.js';
 import { GatewayInterface, type InterfaceLink, type InterfaceOwner } from './gateway-interface.js';
 import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.js';
@@ -29,6 +31,7 @@ import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js'
 import { NeighbourDiscovery } from './nd.js';
 import type { NeighbourEvent } from './neighbours.js';
 import type { OffloadKind } from './offload/features.js';
+import type { Policy, PolicyOptions } from './policy/policy.js';
 import type { Offload } from './port.js';
 import { Router } from './router.js';
 import { type Timed, Timers } from './timers.js';
@@ -52,6 +55,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   readonly interfaces: readonly GatewayInterface[];
   readonly rules: GatewayRules;
   readonly services: GatewayServices;
+  /** Forwards, policy, and the chains that they are. */
+  readonly access: GatewayAccess;
   readonly #clock: Clock;
   /** By interface index; undefined for raw IP. */
   readonly #ethernet: (EthernetLink | undefined)[] = [];
@@ -90,6 +95,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
       const text = options.rules?.[family];
       if (text !== undefined) this.engine.restore(family, text, `rules ${family}`);
     }
+    this.access = new GatewayAccess(this.router, this.events, options);
     this.timers.add({
       nextMs: () => this.router.nextTimerMs(),
       advance: (nowMs) => this.router.advance(nowMs),
@@ -198,11 +204,47 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     return this.services.dns;
   }
 
+  // ---- forwards and policy ----
+
+  /**
+   * Forwards ports in passt's grammar: `forward('tcp', '8080:10.0.0.2/80')`. Throws a ConfigurationError, and nothing has
+   * changed then.
+   */
+  forward(
+    protocol: ForwardProtocol,
+    spec: string,
+    options?: Omit<ForwardRequest, 'protocol' | 'spec'>,
+  ): ForwardHandle {
+    const nowMs = this.#now();
+    const handle = this.access.forwards.add(protocol, spec, options);
+    this.engine.tick(nowMs);
+    this.#schedule();
+    return handle;
+  }
+
+  /** All forwards. */
+  get forwards(): Forwards {
+    return this.access.forwards;
+  }
+
+  /**
+   * Puts a policy in the place of the one before, or takes it away; it holds from the next packet on, of connections that
+   * there are too. Throws a ConfigurationError, and nothing has changed then.
+   */
+  policy(options: PolicyOptions | undefined): Policy {
+    const nowMs = this.#now();
+    if (options === undefined) this.access.policy.remove();
+    else this.access.policy.apply(options);
+    this.engine.tick(nowMs);
+    this.#schedule();
+    return this.access.policy;
+  }
+
   // ---- rules and settings ----
 
   /** Replaces the tables that the iptables-save text has. Throws a ConfigurationError, and nothing has changed then. */
   restore(family: 4 | 6, text: string, file?: string): void {
-    this.engine.restore(family, text, file);
+    this.access.chains.restore(family, text, file);
     this.engine.tick(this.#now());
     this.#schedule();
   }
