@@ -119,6 +119,8 @@ export class TcpConnection {
       at += this.endpoint.write(chunk.subarray(at), this.#time.nowMs);
       this.#settled();
       if (at >= chunk.length) return;
+      // Sending may have been answered already.
+      if (this.endpoint.roomBytes > 0 || this.endpoint.isGone) continue;
       await new Promise<void>((resolve) => {
         this.#wakeWriter = resolve;
       });
