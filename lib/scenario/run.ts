@@ -157,6 +157,7 @@ function buildRouter(trace: Trace, random: TraceRandom): Router {
   for (const [name, value] of Object.entries(sysctls)) {
     if (name !== MAX_NAME) router.sysctl(name, value);
   }
+  if (trace.sets) router.engine.sets.restore(trace.sets);
   if (trace.rules4) router.engine.restore(4, trace.rules4, 'rules4');
   if (trace.rules6) router.engine.restore(6, trace.rules6, 'rules6');
   return router;

@@ -21,6 +21,8 @@ export interface Trace {
   readonly fixedPorts: readonly number[];
   /** Whether destination ports may be random picks. */
   readonly randomDestinations: boolean;
+  /** Sets that the rules name, as `ipset restore` reads them. */
+  readonly sets?: string;
   readonly rules4?: string;
   readonly rules6?: string;
   readonly slotMs: number;
@@ -167,6 +169,7 @@ export function readTrace(text: string, file: string): Trace {
     sockets: root.get('sockets')?.list().map(readSocket) ?? [],
     fixedPorts: root.get('fixed_ports')?.integers() ?? [],
     randomDestinations: root.get('random_dst')?.truth() ?? false,
+    ...optional('sets', root.get('sets')?.text()),
     ...optional('rules4', root.get('rules4')?.text()),
     ...optional('rules6', root.get('rules6')?.text()),
     slotMs,

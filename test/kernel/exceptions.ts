@@ -15,6 +15,7 @@ const TIMESTAMP_REPLY = 14;
 const UNREACHABLE6 = 1;
 const PORT6 = 4;
 const IPV6_HEADER = 40;
+const ICMP_HEADER = 8;
 /** Where an ICMPv6 error quotes. */
 const QUOTE6 = 48;
 /** Datagrams that Linux sums once more when they arrive, at the most; longer ones only if no sum is known. */
@@ -37,17 +38,19 @@ export function exceptionOf({ kind, expected, got }: Difference, trace: Trace): 
 }
 
 /**
- * unfinished-checksum: Linux leaves the TCP checksum of an IPv4 reset that REJECT makes to the network device. An error
- * about that reset (a rule in OUTPUT refuses it) quotes it before it is computed.
+ * unfinished-checksum: Linux leaves the TCP checksum of resets to the network device: of those that REJECT makes for IPv4,
+ * and of those that closed ports send for IPv6. An error about such a reset (a rule in OUTPUT refuses it) quotes it
+ * before it is computed.
  */
 function quotesOwnReset(a: Uint8Array, b: Uint8Array): boolean {
   const quote = quoteOffset(a);
-  if (quote === undefined || a.length !== b.length || a[0] !== 0x45) return false;
+  if (quote === undefined || a.length !== b.length) return false;
   const inside = locate(a.subarray(quote));
   if (inside?.protocol !== TCP || inside.isLater) return false;
   const tcp = quote + inside.transport;
   if (tcp + 20 > a.length || ((a[tcp + 13] as number) & RST) === 0) return false;
-  const isSum = (i: number) => (i >= 22 && i < 24) || (i >= tcp + 16 && i < tcp + 18);
+  const error = quote - ICMP_HEADER;
+  const isSum = (i: number) => (i >= error + 2 && i < error + 4) || (i >= tcp + 16 && i < tcp + 18);
   return a.every((byte, i) => isSum(i) || byte === b[i]);
 }
 

@@ -92,6 +92,7 @@ export class KernelRouter {
     for (const [name, value] of Object.entries(trace.sysctls)) {
       if (!MACHINE_SYSCTLS.has(name)) writeSysctl(name, value);
     }
+    if (trace.sets) run('ipset', ['restore'], trace.sets);
     this.#rules4 = restore(4, trace.rules4, trace.forceTracking);
     this.#rules6 = restore(6, trace.rules6, trace.forceTracking);
     for (const socket of trace.sockets) this.#sockets.push(openUdp(socket));

@@ -8,6 +8,7 @@ const PROGRAMS = [
   'iptables-legacy-save',
   'ip6tables-legacy-restore',
   'ip6tables-legacy-save',
+  'ipset',
 ];
 
 /** What is missing, in words; empty if the kernel can be asked. */

@@ -26,6 +26,7 @@ export function describe(trace: Trace, difference: Difference): string {
   for (const [name, value] of Object.entries(trace.sysctls)) lines.push(`sysctl ${name} = ${value}`);
   for (const { port, addr } of trace.sockets) lines.push(`socket udp ${addr} ${port}`);
   for (const { name, mtu } of trace.interfaces) if (mtu !== 1500) lines.push(`mtu ${name} ${mtu}`);
+  if (trace.sets) lines.push(trace.sets.trimEnd());
   if (!trace.forceTracking) lines.push('tracking only if rules need it');
   for (const text of [trace.rules4, trace.rules6]) {
     for (const line of (text ?? '').split('\n')) {
@@ -81,6 +82,7 @@ export function traceText(trace: Trace): string {
     sockets,
     fixed_ports: trace.fixedPorts,
     random_dst: trace.randomDestinations,
+    sets: trace.sets,
     rules4,
     rules6,
     kernel: 'linux',

@@ -1,8 +1,11 @@
 /** Rulesets: text for iptables-restore, and what the recording has to know of it. */
 import type { Dice } from './dice.js';
+import { keepingMatch, setsFor } from './keeping.js';
 
 export interface Rules {
   readonly text: string;
+  /** For `ipset restore`; empty if the rules name none. */
+  readonly sets: string;
   readonly hasNat: boolean;
   /** Ports that the rules set: never chance. */
   readonly fixedPorts: readonly number[];
@@ -73,7 +76,8 @@ export function generateRules(dice: Dice, version: 4 | 6, theme: Theme): Rules {
   } else if (tables.length === 0) {
     tables.push(table('filter', ['INPUT', 'FORWARD', 'OUTPUT'], []));
   }
-  return { text: tables.join(''), hasNat, fixedPorts };
+  const text = tables.join('');
+  return { text, sets: text.includes('-set ') ? setsFor(version) : '', hasNat, fixedPorts };
 }
 
 function table(
@@ -124,6 +128,8 @@ function mangleRules(dice: Dice, family: Family): string[] {
       'TCPMSS --clamp-mss-to-pmtu',
       'TCPOPTSTRIP --strip-options timestamp,wscale',
       'CLASSIFY --set-class 1:2',
+      'SET --add-set kept src',
+      'SET --del-set kept src',
       'ACCEPT',
       'DROP',
     ]);
@@ -349,5 +355,6 @@ function match(dice: Dice, family: Family, chain: string): string {
     [1, family.version === 4 ? '-m string --string "dd" --algo bm' : '-m dst'],
   ]);
   if (specific !== '') parts.push(specific);
+  if (dice.chance(8)) parts.push(keepingMatch(dice, specific));
   return parts.map((part) => ` ${part}`).join('');
 }

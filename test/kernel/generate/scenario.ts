@@ -91,6 +91,7 @@ export function generateScenario(seed: number, index: number, only?: Kind): Trac
     sockets: dice.chance(15) ? [{ proto: 'udp', port: 53, addr: version === 4 ? '0.0.0.0' : '::' }] : [],
     fixedPorts: rules.fixedPorts,
     randomDestinations: true,
+    ...(rules.sets === '' ? {} : { sets: rules.sets }),
     ...(version === 4 ? { rules4: rules.text } : { rules6: rules.text }),
     slotMs: 2,
     dumpMs: 1,
