@@ -14,7 +14,7 @@
 import { DropReason } from '../counters.js';
 import { Engine, type EngineOptions } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
-import { type ExpiredDatagram, Reassembler } from '../fragments/reassembler.js';
+import { Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
 import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
@@ -22,8 +22,11 @@ import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import type { NeighbourMessages, RouterCore } from './core.js';
-import { Icmp, Icmp6, icmpBit, leadsOn, sendError4, sendError6 } from './icmp-errors.js';
+import { EACCES, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH, EPERM } from './errno.js';
+import { reportExpired } from './expired.js';
+import { icmpBit, leadsOn } from './icmp-errors.js';
 import { type InterfaceOptions, Interfaces } from './interfaces.js';
+import { isLostFragment4, isNeighbourMessage, isToAll } from './kinds.js';
 import { AnswerLimits } from './limits.js';
 import type { LinkHeader, Origin, RouterOutput } from './link.js';
 import { PortRegistry } from './local/registry.js';
@@ -40,8 +43,9 @@ import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming
 import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
-import { ALL_HOSTS, isAllNodes6, isLoopback4 } from './scope.js';
+import { isLoopback4 } from './scope.js';
 import { defaultSettings } from './settings.js';
+import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
 
 const PREROUTING = Hook.PREROUTING;
@@ -59,14 +63,6 @@ const ICMPV6 = 58;
 
 export type { LinkHeader, Origin, RouterOutput } from './link.js';
 export type { SocketOptions } from './local/socket-options.js';
-
-/** Error numbers of Linux that `sendLocal` returns. */
-const EPERM = 1;
-const EACCES = 13;
-const EINVAL = 22;
-const EMSGSIZE = 90;
-const ENETUNREACH = 101;
-const EHOSTUNREACH = 113;
 
 /** 127.0.0.1: where packets of our own to 0.0.0.0 go. */
 const LOCALHOST = 0x7f000001;
@@ -122,7 +118,7 @@ export class Router implements RouterCore {
     this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments);
     this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
-      reassembler.onExpire = (expired) => this.#reportExpired(expired, reassembler === this.#fragments);
+      reassembler.onExpire = (expired) => reportExpired(this, expired, reassembler === this.#fragments);
     }
     this.#emit = (bytes) =>
       this.transmit(this.#emitInterface, bytes, 0, bytes.length, this.#emitOrigin, undefined);
@@ -444,18 +440,7 @@ export class Router implements RouterCore {
   }
 
   sourceFor(version: number, words: Int32Array, at: number, into: Int32Array): 0 | 1 {
-    const routes = this.routes;
-    const type = routes.find(version, words, at, 0);
-    if (!leadsOn(type)) return 0;
-    if (routes.source(into, 0) === 1) return 1;
-    if (version === 6) {
-      const found = this.interfaces.select6(routes.interface, words, at);
-      if (found !== undefined) into.set(found);
-      return found === undefined ? 0 : 1;
-    }
-    into[0] = this.interfaces.select4(routes.interface, routes.nextHop4(0));
-    into.fill(0, 1, 4);
-    return into[0] === 0 ? 0 : 1;
+    return sourceFor(this.interfaces, this.routes, version, words, at, into);
   }
 
   readonly #scratch = new Int32Array(4);
@@ -497,27 +482,6 @@ export class Router implements RouterCore {
     this.nowMs = nowMs;
   }
 
-  /**
-   * Tells a sender that its datagram stayed incomplete: always for IPv6, for IPv4 only if it was for the router
-   * itself (RFC 792).
-   */
-  #reportExpired(expired: ExpiredDatagram, isLocal: boolean): void {
-    const passage = this.passages.take(expired.inInterface > 0 ? 1 : 0);
-    if (passage === undefined) return;
-    const packet = passage.packet;
-    if (expired.inInterface > 0 && packet.parse(expired.first) === DropReason.NONE) {
-      packet.inInterface = expired.inInterface;
-      passage.routeType = this.routes.find(packet.version, packet.addresses, 4, 0);
-      if (packet.version === 6) {
-        sendError6(this, passage, Icmp6.TIME_EXCEEDED, Icmp6.REASSEMBLY, 0);
-      } else if (isLocal || passage.routeType === AddressType.LOCAL) {
-        sendError4(this, passage, Icmp.TIME_EXCEEDED, Icmp.REASSEMBLY, 0);
-      }
-    }
-    this.engine.drops.count(DropReason.FRAGMENT_TIMEOUT);
-    this.passages.give();
-  }
-
   // ---- settings ----
 
   /** Sets a setting by its name under /proc/sys, as sysctl would. Throws a ConfigurationError for an unknown one. */
@@ -543,24 +507,4 @@ export class Router implements RouterCore {
       throw new ConfigurationError('unknown', 'the interface has no such address', { word: text });
     }
   }
-}
-
-/** Whether a packet is for everybody on its link, this host included. */
-function isToAll(passage: Passage): boolean {
-  const { version, addresses } = passage.packet;
-  if (version === 4) return passage.routeType === AddressType.BROADCAST || addresses[4] === ALL_HOSTS;
-  return isAllNodes6(addresses, 4);
-}
-
-/** Neighbour discovery does not hear itself: types 133 to 137. */
-function isNeighbourMessage({ version, protocol, bytes, transport, end }: Packet): boolean {
-  if (version !== 6 || protocol !== ICMPV6 || transport >= end) return false;
-  const type = bytes[transport] as number;
-  return type >= 133 && type <= 137;
-}
-
-/** IPv4 fragments are taken in before it shows that they are no good: their sender hears of no error. */
-function isLostFragment4(packet: Packet): boolean {
-  const { version, reason } = packet;
-  return version === 4 && reason >= DropReason.FRAGMENT_OVERLAP && reason <= DropReason.FRAGMENT_TIMEOUT;
 }
