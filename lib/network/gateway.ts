@@ -27,6 +27,9 @@ import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.
 import { GatewayServices } from './gateway-services.js';
 import { parseInterfaceAddress } from './interfaces.js';
 import type { Origin, RouterOutput } from './link.js';
+import { type KeptPort, keepPort } from './local/reserve.js';
+import { TcpSockets } from './local/tcp.js';
+import { UdpSockets } from './local/udp.js';
 import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js';
 import { NeighbourDiscovery } from './nd.js';
 import type { NeighbourEvent } from './neighbours.js';
@@ -52,6 +55,10 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** What is due by time alone; parts of the gateway add theirs. */
   readonly timers = new Timers();
   readonly nd: NeighbourDiscovery;
+  /** UDP endpoints of the gateway's own. */
+  readonly udp: UdpSockets;
+  /** TCP ports of the gateway's own: flows handed over, connections accepted. */
+  readonly tcp: TcpSockets;
   readonly interfaces: readonly GatewayInterface[];
   readonly rules: GatewayRules;
   readonly services: GatewayServices;
@@ -101,6 +108,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
       advance: (nowMs) => this.router.advance(nowMs),
     });
     this.timers.add(reaperOf(this.engine));
+    this.udp = new UdpSockets(this.router, this);
+    this.tcp = new TcpSockets(this.router, this, this.timers);
     this.engine.tick(this.router.nowMs);
     this.timers.onStep = (nowMs) => {
       this.router.nowMs = nowMs;
@@ -202,6 +211,16 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** The DNS service; undefined without. */
   get dns(): DnsForwarder | undefined {
     return this.services.dns;
+  }
+
+  // ---- local endpoints ----
+
+  /**
+   * Keeps a port of the gateway's addresses from endpoints, forwards and NAT. Throws a ConfigurationError if somebody has
+   * it.
+   */
+  reserve(protocol: 'tcp' | 'udp', address: string | undefined, port: number): KeptPort {
+    return keepPort(this.router.ports, protocol, address, port);
   }
 
   // ---- forwards and policy ----
@@ -318,6 +337,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     if (this.#isClosed === 1) return;
     this.#now();
     this.services.close();
+    this.udp.close();
+    this.tcp.close();
     this.#isClosed = 1;
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -406,6 +406,7 @@ export class TcpEndpoint {
     const data = Math.min(gained, this.#out.length);
     this.#out.drop(data);
     this.#una = ack;
+    this.#timeout.recover();
     if (((this.#next - ack) | 0) < 0) this.#next = ack;
     this.#measure(nowMs);
     this.#retransmitMs = this.#max === ack ? NEVER : nowMs + this.#timeout.timeoutMs;

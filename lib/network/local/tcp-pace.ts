@@ -13,6 +13,7 @@ const DUPLICATES = 3;
 export class RetransmitTimeout {
   /** Now, backed off if need be. */
   timeoutMs = FIRST_RTO_MS;
+  #estimateMs = FIRST_RTO_MS;
   #smoothedMs = -1;
   #variationMs = 0;
 
@@ -26,11 +27,17 @@ export class RetransmitTimeout {
       this.#smoothedMs = 0.875 * this.#smoothedMs + 0.125 * roundTripMs;
     }
     const timeoutMs = this.#smoothedMs + Math.max(1, 4 * this.#variationMs);
-    this.timeoutMs = Math.min(MOST_RTO_MS, Math.max(LEAST_RTO_MS, timeoutMs));
+    this.#estimateMs = Math.min(MOST_RTO_MS, Math.max(LEAST_RTO_MS, timeoutMs));
+    this.timeoutMs = this.#estimateMs;
   }
 
   backOff(): void {
     this.timeoutMs = Math.min(MOST_RTO_MS, 2 * this.timeoutMs);
+  }
+
+  /** Something arrived: the next loss is waited for as if there had been none. */
+  recover(): void {
+    this.timeoutMs = this.#estimateMs;
   }
 }
 

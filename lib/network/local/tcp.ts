@@ -66,6 +66,8 @@ export class TcpSockets implements Timed {
   readonly #outbox: { flow: TcpFlow; segment: TcpSegment }[] = [];
   readonly #removeTimer: (() => void) | undefined;
   #isDraining = false;
+  /** While timers run: the moment that they run for, which the clock may have left behind; else -1. */
+  #stepMs = -1;
   #nextMs = NEVER;
 
   /** Without `timers` the owner calls `advance` at `nextMs`. */
@@ -199,7 +201,7 @@ export class TcpSockets implements Timed {
     const { router, time } = this;
     const id = ends.version === 4 ? router.nextId() : 0;
     const bytes = writeSegment(ends, segment, hopsOf(router, ends.version), id);
-    router.sendLocal(bytes, Math.max(time.nowMs, router.nowMs));
+    router.sendLocal(bytes, this.#stepMs >= 0 ? this.#stepMs : Math.max(time.nowMs, router.nowMs));
   }
 
   // ---- time ----
@@ -209,10 +211,11 @@ export class TcpSockets implements Timed {
   }
 
   advance(nowMs: number): void {
-    for (const connection of [...this.#connections]) {
-      const { endpoint } = connection;
+    this.#stepMs = nowMs;
+    for (const { endpoint } of [...this.#connections]) {
       if (endpoint.nextMs() <= nowMs) endpoint.advance(nowMs);
     }
+    this.#stepMs = -1;
     this.#nextMs = NEVER;
     for (const { endpoint } of this.#connections) this.#nextMs = Math.min(this.#nextMs, endpoint.nextMs());
   }
