@@ -91,7 +91,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     });
     this.engine = this.router.engine;
     this.router.output = this;
-    this.router.nowMs = this.#clock.nowMs();
+    this.router.nowMs = this.nowMs;
     this.rules = new GatewayRules(this);
     this.nd = new NeighbourDiscovery(this.router);
     this.router.neighbourMessages = this.nd;
@@ -284,15 +284,15 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
 
   // ---- packets ----
 
-  /** Time of what is done now, ms: the clock's, or the batch's. */
+  /** Time of what is done now, whole ms: the clock's, or the batch's. Fractions would be boxed on their way. */
   get nowMs(): number {
-    return this.#batchMs >= 0 ? this.#batchMs : this.#clock.nowMs();
+    return this.#batchMs >= 0 ? this.#batchMs : Math.floor(this.#clock.nowMs());
   }
 
   /** Runs `work`, for which the clock is read once: for adapters that have several frames at a time. */
   batch(work: () => void): void {
     const before = this.#batchMs;
-    this.#batchMs = this.#clock.nowMs();
+    this.#batchMs = Math.floor(this.#clock.nowMs());
     try {
       work();
     } finally {
@@ -324,12 +324,16 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   // ---- time ----
 
   /** Does all that is due up to `nowMs`, each thing at its time; without an argument up to the clock's time. */
-  advance(nowMs = this.#clock.nowMs()): void {
+  advance(nowMs = Math.floor(this.#clock.nowMs())): void {
     if (this.#isClosed === 1) return;
-    this.timers.advance(nowMs);
-    this.router.nowMs = nowMs;
-    this.engine.tick(nowMs);
-    this.#schedule();
+    try {
+      this.timers.advance(nowMs);
+      this.router.nowMs = nowMs;
+      this.engine.tick(nowMs);
+    } finally {
+      // A listener that throws does not stop the clock.
+      this.#schedule();
+    }
   }
 
   /** Ends the gateway: timers stop, interfaces close, connections are left as they are. Twice does nothing. */
