@@ -412,6 +412,7 @@ export class Router implements RouterCore {
         packet.entry = about.entry;
         packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
       }
+      if (about !== undefined && about.ctinfo === CtInfo.UNTRACKED) packet.aboutUntracked = 1;
       const before = this.icmpUnderWay;
       if (packet.protocol === ICMP || packet.protocol === ICMPV6)
         this.icmpUnderWay |= icmpBit(packet.version);

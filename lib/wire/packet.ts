@@ -108,6 +108,8 @@ export class Packet {
    * the zone's direction (0 both, 1 original only, 2 reply only), bits 24-31 an index of the ruleset's CT options.
    */
   template = 0;
+  /** 1 for an error or reset about an untracked packet: it is tracked itself, and CT rules cannot change that. */
+  aboutUntracked = 0;
   /** Largest fragment that this packet arrived in, bytes of IP packet; 0 if it came whole. */
   fragmentMaxBytes = 0;
   /** 1 if the fragment that was largest carried DF (Linux then keeps DF on the way out). */
@@ -170,6 +172,7 @@ export class Packet {
     this.entry = NIL;
     this.ctinfo = CtInfo.INVALID;
     this.template = 0;
+    this.aboutUntracked = 0;
     this.fragmentMaxBytes = 0;
     this.fragmentDf = 0;
     this.fragmentLengths = undefined;

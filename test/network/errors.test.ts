@@ -161,6 +161,34 @@ describe('settings', () => {
   });
 });
 
+describe('an answer to an untracked packet', () => {
+  const rules = (forward: string) =>
+    `*raw\n-A PREROUTING -j NOTRACK\n-A OUTPUT -j NOTRACK\nCOMMIT\n*filter\n-A FORWARD ${forward}\nCOMMIT\n` +
+    '*mangle\n-A OUTPUT -m conntrack --ctstate INVALID\n-A OUTPUT -m conntrack --ctstate UNTRACKED\nCOMMIT\n';
+
+  it.each([
+    ['an error of REJECT', '-j REJECT', UDP, 'INVALID'],
+    [
+      'a reset of REJECT',
+      '-p tcp -j REJECT --reject-with tcp-reset',
+      'tcp 10.0.0.2:5 > 8.8.8.8:9 SYN',
+      'INVALID',
+    ],
+    ['an error about TTL', '-j ACCEPT', `${UDP} ttl 1`, 'INVALID'],
+    ['an error about a closed port', '-j ACCEPT', 'udp 10.0.0.2:5 > 10.0.0.1:9', 'UNTRACKED'],
+    ['a reset of a closed port', '-j ACCEPT', 'tcp 10.0.0.2:5 > 10.0.0.1:9 SYN', 'UNTRACKED'],
+  ])('%s is to NOTRACK in OUTPUT as on Linux', (_, forward, packet, state) => {
+    const { router } = network(1500, 'auto');
+    router.engine.restore(4, rules(forward));
+    router.receive(1, parsePacket(packet), 0);
+    const counted = [...router.engine.rules4.counters()].filter(
+      ({ table, chain, packets, number }) =>
+        table === 'mangle' && chain === 'OUTPUT' && packets > 0 && number !== 'policy',
+    );
+    expect(counted.map(({ number }) => ['', 'INVALID', 'UNTRACKED'][Number(number)])).toEqual([state]);
+  });
+});
+
 describe('REJECT of a packet with a full timestamp option, which the router counts up before', () => {
   it.each([
     ['FORWARD', '8.8.8.8', 'auto', 'tcp-reset', 0],

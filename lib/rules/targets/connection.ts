@@ -153,5 +153,6 @@ export class NotrackTarget implements Target {
 
 /** Neither tracked nor decided about before. */
 function isFresh(packet: Packet): boolean {
-  return packet.entry === NIL && packet.ctinfo === INVALID && packet.template === 0;
+  const isNew = packet.entry === NIL && packet.ctinfo === INVALID && packet.template === 0;
+  return isNew && packet.aboutUntracked === 0;
 }
