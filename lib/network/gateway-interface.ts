@@ -31,6 +31,20 @@ export interface InterfaceOwner {
   acceptOffloads(index: number, kinds: readonly OffloadKind[]): void;
 }
 
+/** What keeps the frames that pass, such as a capture file. */
+export interface FrameRecorder {
+  /** Describes an interface; returns the number that its frames come with. */
+  addInterface(name: string, link: LinkPort['link']): number;
+  /** `in` is from the link to the gateway. The frame is borrowed. */
+  record(interfaceId: number, direction: 'in' | 'out', frame: Uint8Array): void;
+}
+
+/** One recorder of an interface and the number that it gave. */
+interface Recording {
+  readonly recorder: FrameRecorder;
+  readonly id: number;
+}
+
 export class GatewayInterface implements LinkPort {
   readonly name: string;
   /** Number by which rules, routes and conntrack know it. */
@@ -52,6 +66,7 @@ export class GatewayInterface implements LinkPort {
   #state: 'up' | 'down' | 'closed' = 'up';
   #isUp = 1;
   #streams: LinkStreams | undefined;
+  #recordings: readonly Recording[] | undefined;
 
   constructor(
     owner: InterfaceOwner,
@@ -92,6 +107,7 @@ export class GatewayInterface implements LinkPort {
     }
     this.counters.receivedPackets++;
     this.counters.receivedBytes += frame.length;
+    if (this.#recordings !== undefined) record(this.#recordings, 'in', frame);
     this.#behind?.receive(frame, this.#owner.nowMs, offload);
   }
 
@@ -104,8 +120,19 @@ export class GatewayInterface implements LinkPort {
     }
     this.counters.transmittedPackets++;
     this.counters.transmittedBytes += frame.length;
+    if (this.#recordings !== undefined) record(this.#recordings, 'out', frame);
     if (offload === undefined) to(frame);
     else to(frame, offload);
+  }
+
+  /** Has the frames that pass in either direction recorded, until the returned function is called. */
+  capture(recorder: FrameRecorder): () => void {
+    const recording = { recorder, id: recorder.addInterface(this.name, this.link) };
+    this.#recordings = [...(this.#recordings ?? []), recording];
+    return () => {
+      const left = this.#recordings?.filter((other) => other !== recording) ?? [];
+      this.#recordings = left.length === 0 ? undefined : left;
+    };
   }
 
   /** For the gateway: what frames go to. */
@@ -129,4 +156,8 @@ export class GatewayInterface implements LinkPort {
     this.#streams ??= linkStreams(this);
     return this.#streams;
   }
+}
+
+function record(recordings: readonly Recording[], direction: 'in' | 'out', frame: Uint8Array): void {
+  for (const { recorder, id } of recordings) recorder.record(id, direction, frame);
 }

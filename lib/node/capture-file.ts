@@ -9,6 +9,7 @@ import { createWriteStream, openSync, type WriteStream } from 'node:fs';
 import { LinkType } from '../capture/link.js';
 import { PcapngWriter } from '../capture/pcapng-writer.js';
 import { timeOfMs } from '../capture/timestamp.js';
+import type { FrameRecorder } from '../network/gateway-interface.js';
 import type { OffloadKind } from '../network/offload/features.js';
 import type { LinkPort, Offload } from '../network/port.js';
 import { fileError } from './files.js';
@@ -30,7 +31,7 @@ export interface CaptureFileCounters {
   leftOutFrames: number;
 }
 
-export class CaptureFile {
+export class CaptureFile implements FrameRecorder {
   readonly path: string;
   readonly counters: CaptureFileCounters = { recordedFrames: 0, leftOutFrames: 0 };
   readonly #stream: WriteStream;
@@ -92,8 +93,8 @@ export class CaptureFile {
   }
 
   /**
-   * Stands before a port: whatever is attached to the returned port instead is recorded in both directions. For a
-   * gateway's own interfaces, `gateway.capture` needs no second port.
+   * Stands before a port: whatever is attached to the returned port instead is recorded in both directions. A
+   * gateway's interface needs no second port: `gateway.interface('lan').capture(file)`.
    */
   tap(port: LinkPort, name: string): LinkPort {
     return new TappedPort(port, this, this.addInterface(name, port.link));

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readCapture } from '../../lib/capture/capture.js';
 import { LinkType } from '../../lib/capture/link.js';
+import { createGateway } from '../../lib/network/gateway.js';
 import { joinPorts } from '../../lib/network/switch.js';
 import { CaptureFile } from '../../lib/node/capture-file.js';
 import { frameOf, KeepingPort } from '../network/adapter-ports.js';
+import { checksum } from './checksum.js';
 
 const hasTshark = spawnSync('tshark', ['-v']).status === 0;
 if (!hasTshark) console.warn('SKIPPED: reading a recording with tshark: there is no tshark');
@@ -23,6 +25,15 @@ beforeEach(() => {
 afterEach(() => {
   rmSync(folder, { recursive: true });
 });
+
+/** The beginning of a ping from 10.0.0.2 to 10.0.0.`host`, up to its checksum. */
+function pingTo(host: number): number[] {
+  const head = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 2, 10, 0, 0, host];
+  const sum = checksum(Uint8Array.from(head));
+  head[10] = sum >> 8;
+  head[11] = sum & 255;
+  return [...head, 8, 0];
+}
 
 describe('a capture file', () => {
   it('has interfaces, directions, times and bytes as they were', async () => {
@@ -86,6 +97,29 @@ describe('a capture file', () => {
       ['in', frameOf(1)],
       ['out', frameOf(2)],
     ]);
+  });
+
+  it("records a gateway's interface whatever is plugged into it, until told not to", async () => {
+    const gateway = createGateway({ interfaces: [{ name: 'lan', addresses: ['10.0.0.1/24'] }] });
+    const lan = gateway.interface('lan');
+    const answers: Uint8Array[] = [];
+    lan.onTransmit = (packet) => answers.push(packet.slice());
+    const [file, second] = [new CaptureFile(path), new CaptureFile(`${path}2`)];
+    const ping = () => Uint8Array.from([...pingTo(1), 0xf7, 0xff, 0, 0, 0, 0]);
+    const stop = lan.capture(file);
+    lan.capture(second);
+    lan.receive(ping());
+    stop();
+    lan.receive(ping());
+    await Promise.all([file.close(), second.close()]);
+    gateway.close();
+    expect(answers.length).toBe(2);
+    const { packets } = readCapture(readFileSync(path));
+    expect(packets.map((p) => [p.interfaceName, p.direction, new Uint8Array(p.bytes)])).toEqual([
+      ['lan', 'in', ping()],
+      ['lan', 'out', answers[0]],
+    ]);
+    expect(readCapture(readFileSync(`${path}2`)).packets.length).toBe(4);
   });
 
   it('leaves frames out that the disk is too slow for, and holds no more than its queue', async () => {
