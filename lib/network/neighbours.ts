@@ -41,7 +41,7 @@ const PINNED = NeighbourState.PINNED;
 
 /** Limits and times of a table; all have defaults. */
 export interface NeighbourOptions {
-  /** Most neighbours. Default 1024, as Linux's gc_thresh3. */
+  /** Most neighbours besides the pinned ones. Default 1024, as Linux's gc_thresh3. */
   readonly capacity?: number;
   /** Most addresses that one station may make known of its own accord. Default 64. */
   readonly addressesPerStation?: number;
@@ -137,6 +137,7 @@ export class Neighbours implements Timed {
   readonly #heads = new Map<number, Neighbour>();
   readonly #timed = new Set<Neighbour>();
   #count = 0;
+  #pinned = 0;
   #waitingBytes = 0;
 
   constructor(link: NeighbourLink, random: Random, options: NeighbourOptions = {}) {
@@ -233,6 +234,7 @@ export class Neighbours implements Timed {
     neighbour.high = mac.high;
     neighbour.low = mac.low;
     neighbour.claim = undefined;
+    if (neighbour.state !== PINNED) this.#pinned++;
     this.#step(neighbour, PINNED, Number.POSITIVE_INFINITY);
     this.#flush(neighbour, nowMs);
   }
@@ -379,7 +381,9 @@ export class Neighbours implements Timed {
 
   #add(version: 4 | 6, words: AddressWords, why: 'asked' | 'heard' | 'pinned'): Neighbour | undefined {
     if (why === 'asked') this.#limitIncomplete();
-    if (this.#count >= this.#limits.capacity && !this.#evict(() => true)) return undefined;
+    // Pinned ones are as many as configuration and leases say, and take no room from others.
+    const isFull = this.#count - this.#pinned >= this.#limits.capacity;
+    if (why !== 'pinned' && isFull && !this.#evict(() => true)) return undefined;
     const neighbour = new Neighbour(version, words);
     const hash = this.#hash(version, Int32Array.from(words), 0);
     neighbour.next = this.#heads.get(hash);
@@ -402,6 +406,7 @@ export class Neighbours implements Timed {
     }
     neighbour.next = undefined;
     this.#timed.delete(neighbour);
+    if (neighbour.state === PINNED) this.#pinned--;
     this.#count--;
   }
 

@@ -271,6 +271,13 @@ describe('a DHCP pool', () => {
     expect(bench.take()).toEqual([expect.stringContaining(`> ${GUEST_MAC} udp`)]);
   });
 
+  it('larger than the neighbour table binds all of its addresses, and others still find room', () => {
+    const bench = makeServer({ from: '10.0.0.100', to: '10.0.0.119' }, { neighbours: { capacity: 4 } });
+    for (let n = 0; n < 20; n++) expect(lease(bench, macOf(n))).toBe(`10.0.0.${100 + n}`);
+    bench.receive('wan', parsePacket('udp 198.51.100.9:53 > 10.0.0.7:5000 len 4'));
+    expect(bench.take()).toEqual([expect.stringContaining('arp who-has 10.0.0.7')]);
+  });
+
   it('gives leases that were kept to the same stations again', () => {
     const first = makeServer();
     expect(lease(first, macOf(1))).toBe('10.0.0.100');
