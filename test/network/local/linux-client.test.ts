@@ -1,0 +1,198 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createGateway, type Gateway } from '../../../lib/network/gateway.js';
+import type { TcpConnection } from '../../../lib/network/local/tcp-connection.js';
+import type { LinkPort } from '../../../lib/network/port.js';
+import { attachTun, type TunAttachment } from '../../../lib/node/tun.js';
+import { SeededRandom } from '../../../lib/random.js';
+
+function missingForClients(): string[] {
+  if (process.platform !== 'linux') return ['Linux'];
+  const missing: string[] = [];
+  if (process.getuid?.() !== 0) missing.push('root');
+  if (!existsSync('/dev/net/tun')) missing.push('/dev/net/tun');
+  for (const program of ['ip', 'curl', 'python3', 'unshare']) {
+    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) missing.push(program);
+  }
+  if (missing.length === 0 && spawnSync('unshare', ['-n', 'true']).status !== 0) missing.push('namespaces');
+  return missing;
+}
+
+const missing = missingForClients();
+if (missing.length > 0)
+  console.warn(`SKIPPED: local endpoints with Linux clients: missing ${missing.join(', ')}`);
+
+/** Runs a program without blocking this thread, which has packets to answer. */
+function run(program: string, ...words: string[]): Promise<{ status: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, words);
+    let output = '';
+    child.stdout.on('data', (text) => (output += text));
+    child.stderr.on('data', (text) => (output += text));
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, output }));
+  });
+}
+
+/** A port that loses some packets, both ways. */
+class LossyPort implements LinkPort {
+  readonly link = 'ip';
+  readonly mtu: number;
+  readonly #port: LinkPort;
+  readonly #dice = new SeededRandom(5);
+  lossPercent = 0;
+  onTransmit: LinkPort['onTransmit'];
+
+  constructor(port: LinkPort) {
+    this.#port = port;
+    this.mtu = port.mtu;
+    port.onTransmit = (frame) => {
+      if (!this.#isLost()) this.onTransmit?.(frame);
+    };
+  }
+
+  receive(frame: Uint8Array): void {
+    if (!this.#isLost()) this.#port.receive(frame);
+  }
+
+  #isLost(): boolean {
+    return this.#dice.pick(0, 100) < this.lossPercent;
+  }
+}
+
+/** Serves one HTTP request: answers with the body that came, and says in a header where the client wanted to go. */
+async function serve(connection: TcpConnection): Promise<void> {
+  const reader = connection.readable.getReader();
+  const writer = connection.writable.getWriter();
+  let head = new Uint8Array(0);
+  let end = -1;
+  while (end < 0) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    head = Buffer.concat([head, value]);
+    end = Buffer.from(head).indexOf('\r\n\r\n');
+  }
+  const text = Buffer.from(head.subarray(0, end)).toString();
+  const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+  const { address, port } = connection.originalDst;
+  const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\nConnection: close\r\nX-Original: ${address}:${port}\r\n\r\n`;
+  await writer.write(new TextEncoder().encode(answer));
+  let left = length;
+  for (let part = head.subarray(end + 4); ; ) {
+    if (part.length > 0) await writer.write(part);
+    left -= part.length;
+    if (left <= 0) break;
+    const { value, done } = await reader.read();
+    if (done) return;
+    part = value;
+  }
+  await writer.close();
+}
+
+describe.skipIf(missing.length > 0)('a Linux client', () => {
+  let gateway: Gateway;
+  let tun: TunAttachment;
+  let lossy: LossyPort;
+  const folder = mkdtempSync(join(tmpdir(), 'conntide-local-'));
+  const errors: unknown[] = [];
+
+  beforeAll(async () => {
+    const { unshareNetwork } = await import('../../kernel/libc.js');
+    unshareNetwork();
+    gateway = createGateway({
+      interfaces: [{ name: 'lan', addresses: ['10.77.0.1/24', 'fd00:77::1/64'], mtu: 1500 }],
+      rules: {
+        4: '*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\n-A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353\nCOMMIT\n',
+        6: '*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\nCOMMIT\n',
+      },
+    });
+    gateway.tcp.listen({
+      port: 3128,
+      onConnection: (connection) => {
+        serve(connection).catch((error) => errors.push(error));
+      },
+    });
+    const udp = gateway.udp.bind({ port: 5353 });
+    udp.onMessage = (datagram) => udp.reply(datagram, datagram.bytes);
+    lossy = new LossyPort(gateway.interface('lan'));
+    tun = await attachTun(lossy);
+    for (const words of [
+      ['addr', 'add', '10.77.0.2/24', 'dev', tun.name],
+      ['-6', 'addr', 'add', 'fd00:77::2/64', 'dev', tun.name, 'nodad'],
+      ['route', 'add', 'default', 'via', '10.77.0.1'],
+      ['-6', 'route', 'add', 'default', 'via', 'fd00:77::1'],
+    ]) {
+      expect((await run('ip', ...words)).output).toBe('');
+    }
+  });
+
+  afterAll(async () => {
+    await tun?.close();
+    gateway?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  const post = async (url: string, bytes: number): Promise<{ headers: string; isSame: boolean }> => {
+    const body = join(folder, 'body');
+    const out = join(folder, 'out');
+    const content = Buffer.from(Uint8Array.from({ length: bytes }, (_, i) => (i * 7 + (i >>> 9)) & 255));
+    writeFileSync(body, content);
+    const words = ['-sS', '-g', '--noproxy', '*', '-D', '-', '-o', out, '-H', 'Expect:', '--max-time', '60'];
+    const { output } = await run('curl', ...words, '--data-binary', `@${body}`, url);
+    const hash = (await run('sha256sum', out)).output.split(' ')[0];
+    return { headers: output, isSame: hash === createHash('sha256').update(content).digest('hex') };
+  };
+
+  it.each([
+    ['http://93.184.216.34/', '93.184.216.34:80', 5_000_000, 0],
+    ['http://[2001:db8::7]/', '2001:db8::7:80', 1_000_000, 0],
+    ['http://93.184.216.35/', '93.184.216.35:80', 300_000, 3],
+  ])(
+    'sends to %s what a proxy at %s gives back: %i bytes, with %i of 100 packets lost',
+    async (url, original, bytes, loss) => {
+      lossy.lossPercent = loss;
+      const { headers, isSame } = await post(url, bytes);
+      lossy.lossPercent = 0;
+      expect(headers).toContain('200 OK');
+      expect(headers).toContain(`X-Original: ${original}`);
+      expect(isSame).toBe(true);
+      expect(errors).toEqual([]);
+    },
+    70_000,
+  );
+
+  it('runs many connections at once', async () => {
+    const words = [
+      '-sS',
+      '--noproxy',
+      '*',
+      '-Z',
+      '--parallel-max',
+      '50',
+      '-o',
+      '/dev/null',
+      '-w',
+      'code=%{http_code} ',
+    ];
+    const { output } = await run('curl', ...words, '--max-time', '20', 'http://198.51.100.[1-100]/');
+    expect(output.match(/code=\d+/g)).toEqual(Array(100).fill('code=200'));
+  });
+
+  it('hears from the address that it asked, by UDP', async () => {
+    const program = [
+      'import socket',
+      's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
+      's.settimeout(5)',
+      'for to in ("1.1.1.1", "8.8.8.8"):',
+      '    s.sendto(b"ask" * 900, (to, 53))',
+      '    answer, who = s.recvfrom(9000)',
+      '    print(who[0], who[1], len(answer))',
+    ];
+    const { output } = await run('python3', '-c', program.join('\n'));
+    expect(output).toBe('1.1.1.1 53 2700\n8.8.8.8 53 2700\n');
+  });
+});
