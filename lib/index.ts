@@ -43,6 +43,14 @@ export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gate
 export type { GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
 export type { GatewayInterfaceOptions, GatewayOptions } from './network/gateway-options.js';
 export type { InterfaceOptions } from './network/interfaces.js';
+export type { Datagram } from './network/local/arrival.js';
+export type { KeptPort } from './network/local/reserve.js';
+export type { SocketAddress } from './network/local/socket-address.js';
+export { SocketError, type SocketErrorCode } from './network/local/socket-error.js';
+export type { TcpHandOver, TcpListener, TcpListenOptions, TcpPortOptions } from './network/local/tcp.js';
+export type { TcpConnection } from './network/local/tcp-connection.js';
+export type { TcpFlow } from './network/local/tcp-flows.js';
+export type { UdpBindOptions, UdpEndpoint, UdpSendOptions } from './network/local/udp.js';
 export { attachMessagePort, type MessageEndpoint, type MessagePortOptions } from './network/message-port.js';
 export type { NeighbourOptions } from './network/neighbours.js';
 export type { OffloadKind } from './network/offload/features.js';
