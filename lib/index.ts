@@ -38,6 +38,20 @@ export {
   readDns,
 } from './network/dns.js';
 export type { DnsAnswer, DnsClient, DnsCounters, DnsForwarder, DnsOptions } from './network/dns-forwarder.js';
+export {
+  type ForwardDescription,
+  type ForwardFailure,
+  type ForwardHandle,
+  type ForwardInput,
+  type ForwardProtocol,
+  type ForwardRequest,
+  type Forwards,
+  ForwardsError,
+  type ForwardsOptions,
+  type PortScan,
+} from './network/forwards/forwards.js';
+export type { ForwardRule } from './network/forwards/rule.js';
+export { parseForward, type SpecOptions } from './network/forwards/spec.js';
 export { createGateway, type Gateway } from './network/gateway.js';
 export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gateway-events.js';
 export type { GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
@@ -54,6 +68,18 @@ export type { UdpBindOptions, UdpEndpoint, UdpSendOptions } from './network/loca
 export { attachMessagePort, type MessageEndpoint, type MessagePortOptions } from './network/message-port.js';
 export type { NeighbourOptions } from './network/neighbours.js';
 export type { OffloadKind } from './network/offload/features.js';
+export {
+  type Asker,
+  type Denial,
+  type DenialLimits,
+  type Observed,
+  type Policy as GatewayPolicy,
+  type PolicyLimits,
+  type PolicyOptions,
+  PROTECTED,
+  PROTECTED_NAMES,
+  type RefusedAnswer,
+} from './network/policy/policy.js';
 export type { LinkPort, Offload } from './network/port.js';
 export { type Origin, Router, type RouterOptions, type SocketOptions } from './network/router.js';
 export {
