@@ -36,6 +36,7 @@ const PACKAGES = new Map([
   ['xxhash-wasm', 'any'],
   ['eventemitter3', 'any'],
   ['commander', 'cli'],
+  ['jsonc-parser', 'cli'],
   ['koffi', 'node'],
   ['ws', 'node'],
 ]);

@@ -19,6 +19,8 @@ export interface Console {
   progress(text: string): void;
   /** A line about what went wrong. */
   error(text: string): void;
+  /** Writes what is collected: for programs that go on running. */
+  flush(): void;
 }
 
 /** The process's own output. Lines are collected and written in large pieces, all of them before the process ends. */
@@ -47,7 +49,6 @@ export class ProcessConsole implements Console {
     writeAll(2, `${text}\n`);
   }
 
-  /** Writes what is pending. */
   flush(): void {
     const text = this.#pending;
     this.#pending = '';

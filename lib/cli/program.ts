@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigurationError } from '../errors.js';
 import { type Console, ExitStatus } from './console.js';
 import { explainCommand } from './explain.js';
+import { gatewayCommand } from './gateway.js';
 import { replayCommand } from './replay.js';
 import { rulesCommand } from './rules.js';
 import { scenarioCommand } from './scenario.js';
@@ -24,6 +25,7 @@ export async function runProgram(words: readonly string[], out: Console): Promis
     scenarioCommand(out, finish),
     explainCommand(out, finish),
     rulesCommand(out, finish),
+    gatewayCommand(out, finish),
   ];
   for (const command of [program, ...commands.flatMap(withSubcommands)]) {
     command.exitOverride().configureOutput({

@@ -3,6 +3,7 @@
  */
 export { CaptureFile, type CaptureFileCounters, type CaptureFileOptions } from './capture-file.js';
 export type { DhcpLease } from './dhcp-client.js';
+export { askDnsServers, type DnsServersOptions } from './dns-servers.js';
 export { fileError, readBytes, readText, writeBytes } from './files.js';
 export {
   type ConnectPasstOptions,

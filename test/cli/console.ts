@@ -17,6 +17,8 @@ export class TestConsole implements Console {
   error(text: string): void {
     this.errors.push(...text.split('\n'));
   }
+
+  flush(): void {}
 }
 
 /** Runs a command line; what it wrote and its exit status. */
