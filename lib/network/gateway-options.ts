@@ -7,6 +7,7 @@ import type { AdvertiseOptions } from './advertisements.js';
 import type { DhcpOptions, FixedStation } from './dhcp.js';
 import type { DnsOptions } from './dns-forwarder.js';
 import type { AccessOptions } from './gateway-access.js';
+import type { LivenessOptions } from './liveness/options.js';
 import type { NeighbourOptions } from './neighbours.js';
 
 /** One interface of a gateway. */
@@ -32,10 +33,12 @@ export interface GatewayInterfaceOptions {
 }
 
 /** Options of `createGateway`; the engine's own may be among them. */
-export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptions {
+export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptions, LivenessOptions {
   readonly interfaces: readonly GatewayInterfaceOptions[];
   /** As in `ip route add`: `default via 203.0.113.254`, `10.1.0.0/16 dev lan`; `-6` in front for IPv6. */
   readonly routes?: readonly string[];
+  /** Prefixes that are loopback's alone, besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
+  readonly loopbackPrefixes?: readonly string[];
   /** iptables-save text by family. */
   readonly rules?: { readonly 4?: string; readonly 6?: string };
   /** Settings by their names under /proc/sys. */

@@ -27,6 +27,7 @@ import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.
 import { GatewayServices } from './gateway-services.js';
 import { parseInterfaceAddress } from './interfaces.js';
 import type { Origin, RouterOutput } from './link.js';
+import { Liveness } from './liveness/liveness.js';
 import { type KeptPort, keepPort } from './local/reserve.js';
 import { TcpSockets } from './local/tcp.js';
 import { UdpSockets } from './local/udp.js';
@@ -55,6 +56,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** What is due by time alone; parts of the gateway add theirs. */
   readonly timers = new Timers();
   readonly nd: NeighbourDiscovery;
+  /** What became of silent connections. */
+  readonly liveness: Liveness;
   /** UDP endpoints of the gateway's own. */
   readonly udp: UdpSockets;
   /** TCP ports of the gateway's own: flows handed over, connections accepted. */
@@ -108,6 +111,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
       advance: (nowMs) => this.router.advance(nowMs),
     });
     this.timers.add(reaperOf(this.engine));
+    this.liveness = new Liveness(this.router, options);
+    this.timers.add(this.liveness);
     this.udp = new UdpSockets(this.router, this);
     this.tcp = new TcpSockets(this.router, this, this.timers);
     this.engine.tick(this.router.nowMs);

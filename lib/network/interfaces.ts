@@ -8,6 +8,7 @@
 import { ConfigurationError } from '../errors.js';
 import type { AddressWords } from '../rules/ast.js';
 import { maskWords, parseAddress, prefixMask } from '../wire/address.js';
+import { LoopbackPrefixes } from './loopback.js';
 import { type OffloadKind, offloadBits } from './offload/features.js';
 import { commonPrefix6, label6, scope6 } from './scope.js';
 
@@ -51,8 +52,11 @@ export class Interfaces {
   readonly #all: Interface[] = [];
   /** Index of `lo`. */
   readonly loopback: number;
+  /** Addresses that are loopback's alone. */
+  readonly loopbacks: LoopbackPrefixes;
 
-  constructor(options: readonly InterfaceOptions[]) {
+  constructor(options: readonly InterfaceOptions[], loopbackPrefixes: readonly string[] = []) {
+    this.loopbacks = new LoopbackPrefixes(loopbackPrefixes);
     for (const { name, device, addresses, mtu = DEFAULT_MTU, offloads = [] } of options) {
       const known = device ?? name;
       if (known === '' || this.find(known) > 0 || known === 'lo') {

@@ -16,7 +16,7 @@ import { Icmp, sendError4 } from './icmp-errors.js';
 import { longestBytes } from './offload/segmenter.js';
 import { finishOptions, readOptions } from './options.js';
 import type { Passage } from './passage.js';
-import { ALL_HOSTS, isAny4, isLoopback4, isMulticast4 } from './scope.js';
+import { ALL_HOSTS, isAny4, isMulticast4 } from './scope.js';
 
 /** What becomes of a packet after routing. */
 export const Way = { GONE: 0, LOCAL: 1, FORWARD: 2 } as const;
@@ -69,7 +69,7 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
   if (isMulticast4(destination)) {
     if (destination !== ALL_HOSTS) return gone(core, passage, DropReason.NOT_FOR_US);
     passage.routeType = TYPE_MULTICAST;
-    if (isMulticast4(source) || source === LIMITED_BROADCAST || isLoopback4(source)) {
+    if (isMulticast4(source) || source === LIMITED_BROADCAST || isLoopback(core, source)) {
       return gone(core, passage, DropReason.MARTIAN);
     }
     return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
@@ -80,7 +80,8 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
     return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
   }
   if (isAny4(source) || isAny4(destination)) return gone(core, passage, DropReason.MARTIAN);
-  if (isLoopback4(destination) || isLoopback4(source)) return gone(core, passage, DropReason.MARTIAN);
+  if (isLoopback(core, destination) || isLoopback(core, source))
+    return gone(core, passage, DropReason.MARTIAN);
   const routes = core.routes;
   const type = routes.find(4, addresses, 4, 0);
   passage.routeType = type;
@@ -92,6 +93,10 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
     return fromElsewhere(core, passage, FORWARD);
   }
   return type === AddressType.MULTICAST ? gone(core, passage, DropReason.MARTIAN) : FORWARD;
+}
+
+function isLoopback(core: RouterCore, word: number): boolean {
+  return core.interfaces.loopbacks.covers4(word);
 }
 
 /** Packets from our own addresses cannot come from a link. */

@@ -13,7 +13,7 @@ import { longestBytes } from './offload/segmenter.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
 import { Way } from './path4.js';
-import { isAllNodes6, isAny6, isLinkLocal6, isLoopback6, isMulticast6, multicastScope6 } from './scope.js';
+import { isAllNodes6, isAny6, isLinkLocal6, isMulticast6, multicastScope6 } from './scope.js';
 
 const HOP_BY_HOP = 0;
 const LEAST_MTU = 1280;
@@ -29,7 +29,9 @@ const TYPE_MULTICAST = AddressType.MULTICAST;
 export function admit6(core: RouterCore, passage: Passage): 0 | 1 {
   const packet = passage.packet;
   const addresses = packet.addresses;
-  let isBad = isLoopback6(addresses, 0) || isLoopback6(addresses, 4) || isMulticast6(addresses, 0);
+  const { loopbacks } = core.interfaces;
+  let isBad =
+    loopbacks.covers6(addresses, 0) || loopbacks.covers6(addresses, 4) || isMulticast6(addresses, 0);
   if (isMulticast6(addresses, 4) && multicastScope6(addresses, 4) <= 1) isBad = true;
   if (isBad) {
     core.drop(passage, DropReason.MARTIAN);

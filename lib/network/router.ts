@@ -43,7 +43,6 @@ import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming
 import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
-import { isLoopback4 } from './scope.js';
 import { defaultSettings } from './settings.js';
 import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
@@ -75,6 +74,8 @@ export interface RouterOptions extends Omit<EngineOptions, 'host'> {
   /** As in `ip route add`, with `-6` in front for IPv6. */
   readonly routes?: readonly string[];
   readonly sockets?: readonly SocketOptions[];
+  /** Loopback prefixes besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
+  readonly loopbackPrefixes?: readonly string[];
 }
 
 export class Router implements RouterCore {
@@ -104,7 +105,7 @@ export class Router implements RouterCore {
   #id = IPV4_FIRST_ID;
 
   constructor(options: RouterOptions) {
-    this.interfaces = new Interfaces(options.interfaces);
+    this.interfaces = new Interfaces(options.interfaces, options.loopbackPrefixes);
     this.routes = new Routes(this.interfaces);
     for (const route of options.routes ?? []) this.routes.add(route);
     for (const socket of options.sockets ?? []) {
@@ -199,6 +200,8 @@ export class Router implements RouterCore {
     const out = this.routes.interface;
     const mtu = this.interfaces.mtu(out);
     if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
+    const { loopback, loopbacks } = this.interfaces;
+    if (out !== loopback && loopbacks.covers(version, packet.addresses, 0)) return EINVAL;
     if (version === 4) this.#fillHeader(packet);
     if (packet.parse(bytes) !== DropReason.NONE) {
       this.engine.drops.count(packet.reason);
@@ -425,7 +428,7 @@ export class Router implements RouterCore {
 
   /** Loopback addresses do not leave the host. */
   #isStranded(packet: Packet): boolean {
-    const isLoopback = packet.version === 4 && isLoopback4(packet.addresses[0] as number);
+    const isLoopback = this.interfaces.loopbacks.covers(packet.version, packet.addresses, 0);
     return isLoopback && packet.outInterface !== this.interfaces.loopback;
   }
 

@@ -126,6 +126,11 @@ export class Routes {
       this.#multicast(index);
       for (const address of interfaces.addresses(index)) this.#connect(index, address);
     }
+    // Every address of a loopback prefix is local (AnyIP).
+    for (const { version, words, prefix } of interfaces.loopbacks.added) {
+      const route = { version, network: words, prefix, type: LOCAL, interface: this.#loopback, metric: 0 };
+      (version === 4 ? this.#local4 : this.#local6).add(route);
+    }
   }
 
   /**

@@ -12,11 +12,15 @@ describe('P1: the inactivity clock', () => {
       fc.property(fc.array(fc.integer({ min: 1, max: 3 * T }), { minLength: 1, maxLength: 4 }), (gaps) => {
         const sandbox = new Sandbox({ inactivity: {} });
         let last = 0;
+        let isOut = true;
         connect(sandbox);
         for (const gap of gaps) {
           sandbox.until(last + gap);
           if (sandbox.count === 0) break;
-          sandbox.receive('wan', 'tcp 198.51.100.7:80 > 203.0.113.1:40000 ACK seq 5020 ack 1010');
+          // By turns: the same ACK again and again would count as retransmitted.
+          isOut = !isOut;
+          if (isOut) sandbox.receive('lan', 'tcp 10.0.0.2:40000 > 198.51.100.7:80 ACK seq 1010 ack 5020');
+          else sandbox.receive('wan', 'tcp 198.51.100.7:80 > 203.0.113.1:40000 ACK seq 5020 ack 1010');
           last += gap;
         }
         sandbox.until(Math.max(sandbox.clock.nowMs(), last + 2 * T));
