@@ -14,7 +14,7 @@
 import type { Random } from '../../random.js';
 import { TcpFlag } from '../../wire/tcp.js';
 import { ByteRing } from './byte-ring.js';
-import { Reassembly } from './reassembly.js';
+import { MOST_WINDOW, ReceiveWindow } from './receive-window.js';
 import type { SocketErrorCode } from './socket-error.js';
 import { Congestion, RetransmitTimeout } from './tcp-pace.js';
 import type { TcpSegment } from './tcp-segment.js';
@@ -36,7 +36,6 @@ export type TcpEndpointState =
 /** Segment size of a peer that names none (RFC 9293 section 3.7.1), and the least that is believed. */
 const DEFAULT_MSS = 536;
 const LEAST_MSS = 64;
-const MOST_WINDOW = 0xffff;
 const DELAYED_ACK_MS = 40;
 const DEFAULT_BUFFER_BYTES = 256 * 1024;
 /** Twice the maximum segment lifetime, as Linux has it, ms. */
@@ -72,7 +71,7 @@ export class TcpEndpoint {
   readonly #receiveBytes: number;
   readonly #scale: number;
   readonly #out: ByteRing;
-  #in = new Reassembly(0);
+  #in: ReceiveWindow;
   readonly #timeout = new RetransmitTimeout();
   readonly #congestion = new Congestion();
   // Sending.
@@ -92,14 +91,6 @@ export class TcpEndpoint {
   #isEnding = false;
   #tries = 0;
   // Receiving.
-  #peerInitial = 0;
-  /** Right edge of the window that the peer knows. */
-  #edge = 0;
-  /** Where the peer's FIN stands, once one arrived. */
-  #finAt: number | undefined = undefined;
-  /** The FIN and all before it arrived. */
-  #isOver = false;
-  #isDeaf = false;
   #segmentsUnacknowledged = 0;
   #isProgress = false;
   // Time.
@@ -114,6 +105,7 @@ export class TcpEndpoint {
     this.#options = options;
     this.#receiveBytes = options.receiveBufferBytes ?? DEFAULT_BUFFER_BYTES;
     this.#out = new ByteRing(options.sendBufferBytes ?? DEFAULT_BUFFER_BYTES);
+    this.#in = new ReceiveWindow(0, this.#receiveBytes);
     this.#mss = options.mss;
     let scale = 0;
     while (this.#receiveBytes >>> scale > MOST_WINDOW) scale++;
@@ -151,7 +143,7 @@ export class TcpEndpoint {
 
   /** Whether the peer has ended its side and everything it sent was read. */
   get isAtEnd(): boolean {
-    return (this.#isOver || this.state === 'CLOSED') && this.#in.readableBytes === 0;
+    return (this.#in.isOver || this.state === 'CLOSED') && this.#in.readableBytes === 0;
   }
 
   /** Whether a SYN of the same tuple is of another connection: this one lingers, and the number is new. */
@@ -169,7 +161,7 @@ export class TcpEndpoint {
   /** The next bytes in order, or undefined; reading opens the window. */
   read(): Uint8Array | undefined {
     const bytes = this.#in.read();
-    if (bytes !== undefined && this.#hasWindowNews()) this.#sendAck();
+    if (bytes !== undefined && !this.isGone && this.#in.hasNews(this.#mss)) this.#sendAck();
     return bytes;
   }
 
@@ -182,7 +174,7 @@ export class TcpEndpoint {
 
   /** No more is read: what arrives is acknowledged and thrown away. */
   ignoreInput(nowMs: number): void {
-    this.#isDeaf = true;
+    this.#in.isDeaf = true;
     while (this.read() !== undefined);
     if (this.state === 'FIN_WAIT_2') this.#endMs = nowMs + this.#timeWaitMs;
   }
@@ -278,9 +270,7 @@ export class TcpEndpoint {
 
   /** Takes what a peer's SYN says. */
   #synchronise({ sequence, mss, scale }: TcpSegment): void {
-    this.#peerInitial = sequence;
-    this.#in = new Reassembly((sequence + 1) | 0);
-    this.#edge = (this.#in.next + Math.min(this.#receiveBytes, MOST_WINDOW)) | 0;
+    this.#in = new ReceiveWindow(sequence, this.#receiveBytes);
     this.#mss = Math.min(this.#options.mss, Math.max(LEAST_MSS, mss < 0 ? DEFAULT_MSS : mss));
     this.#peerOffersScale = scale >= 0;
     this.#ownScale = scale < 0 ? 0 : this.#scale;
@@ -302,9 +292,9 @@ export class TcpEndpoint {
   #receiveInOrder(segment: TcpSegment, nowMs: number): void {
     const { sequence, flags, acknowledgement, payload } = segment;
     const length = payload.length + ((flags & SYN) === 0 ? 0 : 1) + ((flags & FIN) === 0 ? 0 : 1);
-    if (!this.#fits(sequence, length)) {
+    if (!this.#in.fits(sequence, length)) {
       if ((flags & RST) !== 0) return;
-      if (this.state === 'SYN_RECEIVED' && sequence === this.#peerInitial && (flags & SYN) !== 0) {
+      if (this.state === 'SYN_RECEIVED' && sequence === this.#in.initial && (flags & SYN) !== 0) {
         this.#receiveSynAgain(segment, nowMs);
       } else {
         if (this.state === 'TIME_WAIT' && (flags & FIN) !== 0) this.#endMs = nowMs + this.#timeWaitMs;
@@ -343,15 +333,6 @@ export class TcpEndpoint {
     }
     this.#sendSyn(nowMs);
     this.#timedMs = -1;
-  }
-
-  /** Whether a segment has a place in the window (RFC 9293 section 3.10.7.4). */
-  #fits(sequence: number, length: number): boolean {
-    const from = (sequence - this.#in.next) | 0;
-    const room = (this.#edge - this.#in.next) | 0;
-    // Behind a closed window payload is thrown away, but acknowledgements count.
-    if (room === 0) return from === 0;
-    return from < room && from + length > (length === 0 ? -1 : 0);
   }
 
   #answerStray(length: number, nowMs: number): void {
@@ -420,35 +401,24 @@ export class TcpEndpoint {
     this.#isProgress = true;
     if (this.state === 'FIN_WAIT_1') {
       this.state = 'FIN_WAIT_2';
-      if (this.#isDeaf) this.#endMs = nowMs + this.#timeWaitMs;
+      if (this.#in.isDeaf) this.#endMs = nowMs + this.#timeWaitMs;
     } else if (this.state === 'CLOSING') this.#linger(nowMs);
     else if (this.state === 'LAST_ACK') this.#close(undefined);
   }
 
   /** Takes payload and FIN. */
-  #take({ sequence, payload, flags }: TcpSegment, nowMs: number): void {
-    const hasFin = (flags & FIN) !== 0;
-    if ((payload.length === 0 && !hasFin) || this.state === 'CLOSED' || this.#isOver) return;
-    const inOrder = this.#in.next;
-    const room = (this.#edge - sequence) | 0;
-    const bytes = payload.subarray(0, Math.max(0, room));
-    this.#in.add(sequence, bytes);
-    if (hasFin && room > payload.length) this.#finAt = (sequence + payload.length) | 0;
-    if (this.#isDeaf) while (this.#in.read() !== undefined);
-    if (this.#in.next !== inOrder) this.#isProgress = true;
+  #take(segment: TcpSegment, nowMs: number): void {
+    const isEmpty = segment.payload.length === 0 && (segment.flags & FIN) === 0;
+    if (isEmpty || this.state === 'CLOSED' || this.#in.isOver) return;
+    const isNearer = this.#in.take(segment);
+    if (isNearer) this.#isProgress = true;
     this.#segmentsUnacknowledged++;
-    if (this.#finAt === this.#in.next) {
-      this.#in.next = (this.#in.next + 1) | 0;
-      this.#peerEnded(nowMs);
-      this.#sendAck();
-    } else if (this.#in.next === inOrder || this.#in.hasGap || this.#segmentsUnacknowledged >= 2) {
-      this.#sendAck();
-    } else this.#delayedAckMs = Math.min(this.#delayedAckMs, nowMs + DELAYED_ACK_MS);
+    if (this.#in.isOver) this.#peerEnded(nowMs);
+    if (this.#in.isOver || !isNearer || this.#in.hasGap || this.#segmentsUnacknowledged >= 2) this.#sendAck();
+    else this.#delayedAckMs = Math.min(this.#delayedAckMs, nowMs + DELAYED_ACK_MS);
   }
 
   #peerEnded(nowMs: number): void {
-    this.#isOver = true;
-    this.#isProgress = true;
     if (this.state === 'ESTABLISHED') this.state = 'CLOSE_WAIT';
     else if (this.state === 'FIN_WAIT_1') this.state = 'CLOSING';
     else if (this.state === 'FIN_WAIT_2') this.#linger(nowMs);
@@ -539,32 +509,18 @@ export class TcpEndpoint {
     const isSyn = (flags & SYN) !== 0;
     this.#segmentsUnacknowledged = 0;
     this.#delayedAckMs = NEVER;
-    if (!isSyn && this.#hasWindowNews()) this.#edge = this.#edgeNow();
-    const scale = isSyn ? 0 : this.#ownScale;
+    // The window of a SYN is not scaled.
+    const window = isSyn ? this.#receiveBytes : this.#in.open(this.#mss) >>> this.#ownScale;
     const isOffering = isSyn && (this.state === 'SYN_SENT' || this.#peerOffersScale);
     this.#options.transmit({
       sequence,
       acknowledgement: (flags & ACK) === 0 ? 0 : this.#in.next,
       flags,
-      window: Math.min(
-        MOST_WINDOW,
-        isSyn ? this.#receiveBytes : Math.max(0, (this.#edge - this.#in.next) | 0) >>> scale,
-      ),
+      window: Math.min(MOST_WINDOW, window),
       mss: isSyn ? this.#options.mss : -1,
       scale: isOffering ? this.#scale : -1,
       payload,
     });
-  }
-
-  #edgeNow(): number {
-    return (this.#in.next + this.#receiveBytes - this.#in.readableBytes) | 0;
-  }
-
-  /** Whether the window has grown by enough to tell (RFC 9293 section 3.8.6.2.2). */
-  #hasWindowNews(): boolean {
-    if (this.state === 'SYN_SENT' || this.isGone) return false;
-    const grown = (this.#edgeNow() - this.#edge) | 0;
-    return grown >= Math.min(this.#receiveBytes / 2, 2 * this.#mss);
   }
 
   // ---- ends ----

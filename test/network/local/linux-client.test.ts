@@ -68,7 +68,7 @@ class LossyPort implements LinkPort {
 async function serve(connection: TcpConnection): Promise<void> {
   const reader = connection.readable.getReader();
   const writer = connection.writable.getWriter();
-  let head = new Uint8Array(0);
+  let head: Uint8Array = new Uint8Array(0);
   let end = -1;
   while (end < 0) {
     const { value, done } = await reader.read();
