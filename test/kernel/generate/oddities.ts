@@ -152,8 +152,7 @@ export function sendExtensions(scene: Scene, from: Host, to: Host): void {
   }
   if (dice.chance(60)) extensions.sort((a, b) => order(a.type) - order(b.type));
   draft.extensions = extensions;
-  // Linux, having taken the fragment header out, reads other headers of a packet to itself at the wrong place.
-  if (dice.chance(25) && !scene.isOwn(to.address)) {
+  if (dice.chance(25)) {
     draft.hasFragmentHeader = true;
     draft.id = 0x30000 + scene.nextId();
   }
@@ -187,6 +186,10 @@ function extensionBody(scene: Scene, type: number): Uint8Array {
     [1, [0xbe, 2, 1, 2]],
     [1, [0xfe, 2, 1, 2]],
     [1, [0xc2, 4, 0, 1, 0, 0]],
+    [1, [0x31, 2, 0, 0]],
+    [1, [1, 0, 0x31, 2, 0, 0]],
+    [units, [7, 8, 0, 0, 0, 1, 0, 5, 0, 0]],
+    [units, [4, 1, 0]],
     [1, [1, 200]],
   ]);
   body.push(...option);

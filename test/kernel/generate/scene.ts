@@ -60,11 +60,6 @@ export class Scene {
     return { side, address: this.dice.oneOf(HOSTS[this.version][side]) };
   }
 
-  /** Whether it is one of the router's own addresses. */
-  isOwn(address: string): boolean {
-    return HOSTS[this.version].local.includes(address);
-  }
-
   /** A draft from one address to another with ids and a TTL as senders use them. */
   draft(protocol: number, source: string, destination: string): PacketDraft {
     const draft = newDraft(this.version, protocol);
