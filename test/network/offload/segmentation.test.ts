@@ -315,6 +315,47 @@ describe('a partial checksum', () => {
     }
   });
 
+  it('behind an IPv6 fragment header is completed on arrival', () => {
+    const { router, sent } = network({ rules: '*filter\nCOMMIT\n', offloads: ['checksum'] });
+    const extensions = { first: 44, bytes: [17, 0, 0, 0, 0, 0, 0, 9] };
+    const { bytes, offload } = superPacket({
+      protocol: 'udp',
+      ...V6,
+      payloadBytes: 100,
+      gsoSizeBytes: 0,
+      extensions,
+    });
+    router.receive(1, bytes, 0, undefined, offload);
+    expect(sent).toHaveLength(1);
+    expect(isRight(sent[0]!, 8)).toBe(true);
+  });
+
+  it('is adjusted and completed for a packet that an ICMPv6 error then quotes, extension headers and all', () => {
+    const { router, sent } = network();
+    const chain = [60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0];
+    const { bytes, offload } = superPacket({
+      protocol: 'udp',
+      ...V6,
+      payloadBytes: 32,
+      gsoSizeBytes: 0,
+      extensions: { first: 0, bytes: chain },
+    });
+    const original = bytes.slice();
+    router.receive(1, bytes, 0, undefined, offload);
+    const quoted = sent[0]!;
+    expect(isRight(quoted, 16)).toBe(true);
+    const hex = Array.from(quoted, (byte) => byte.toString(16).padStart(2, '0')).join('');
+    const error = parsePacket(`icmpv6 2001:db8:2::7 > 2001:db8:1::1 port-unreachable { raw ${hex} }`);
+    router.receive(2, error, 0);
+    expect(sent).toHaveLength(2);
+    const inner = sent[1]!.subarray(48);
+    expect(inner.subarray(8, 40)).toEqual(original.subarray(8, 40));
+    // The quoted packet is as it was sent, but for its hop limit and its checksum, which is whole.
+    expect(inner.subarray(40, 62)).toEqual(original.subarray(40, 62));
+    expect(isRight(inner.slice(), 16)).toBe(true);
+    expect(sent[1]!.subarray(24, 40)).toEqual(original.subarray(8, 24));
+  });
+
   it.each([
     ['starts before the packet', { checksumStart: -2 }],
     ['ends behind the packet', { checksumStart: 100, checksumOffset: 28 }],
