@@ -156,11 +156,22 @@ function changeRules(gateway: Gateway, before: LoadedConfig, next: LoadedConfig,
     const wanted = next.rules[family];
     if (old === wanted?.text) continue;
     const saved = gateway.engine.save(family, 'with');
-    undo.push(() => gateway.restore(family, saved));
-    const gone = tablesOf(old ?? '').filter((table) => !tablesOf(wanted?.text ?? '').includes(table));
-    if (gone.length > 0) gateway.restore(family, gone.map((table) => `*${table}\nCOMMIT\n`).join(''));
+    undo.push(() => restoreOnly(gateway, family, saved));
+    emptyTables(gateway, family, tablesOf(old ?? ''), tablesOf(wanted?.text ?? ''));
     applyRules(gateway, next, [family]);
   }
+}
+
+/** Puts back what was saved, and nothing else. */
+function restoreOnly(gateway: Gateway, family: 4 | 6, saved: string): void {
+  emptyTables(gateway, family, tablesOf(gateway.engine.save(family)), tablesOf(saved));
+  gateway.restore(family, saved);
+}
+
+/** Takes the user's rules out of tables that no text has any more. */
+function emptyTables(gateway: Gateway, family: 4 | 6, old: readonly string[], kept: readonly string[]): void {
+  const gone = old.filter((table) => !kept.includes(table));
+  if (gone.length > 0) gateway.restore(family, gone.map((table) => `*${table}\nCOMMIT\n`).join(''));
 }
 
 function tablesOf(text: string): string[] {
