@@ -7,8 +7,9 @@
 
 import type { SocketAddress } from './socket-address.js';
 import { SocketError } from './socket-error.js';
-import { TcpEndpoint, type TcpEndpointOptions } from './tcp-endpoint.js';
+import { TcpEndpoint } from './tcp-endpoint.js';
 import type { TcpFlow } from './tcp-flows.js';
+import type { TcpEndpointOptions } from './tcp-options.js';
 import type { LocalTime } from './udp.js';
 
 export class TcpConnection {

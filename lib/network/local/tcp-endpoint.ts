@@ -11,27 +11,16 @@
  * Here: MSS and window scale options, NewReno, delayed acknowledgements, zero-window probes, challenge acknowledgements
  * (RFC 5961). Not here: SACK, timestamps, urgent data (passed as ordinary), Nagle's delay, keepalive, path MTU discovery.
  */
-import type { Random } from '../../random.js';
 import { TcpFlag } from '../../wire/tcp.js';
 import { ByteRing } from './byte-ring.js';
 import { MOST_WINDOW, ReceiveWindow } from './receive-window.js';
+import { SendWindow } from './send-window.js';
 import type { SocketErrorCode } from './socket-error.js';
+import type { TcpEndpointOptions, TcpEndpointState } from './tcp-options.js';
 import { Congestion, RetransmitTimeout } from './tcp-pace.js';
 import type { TcpSegment } from './tcp-segment.js';
 
 const { FIN, SYN, RST, PSH, ACK } = TcpFlag;
-
-export type TcpEndpointState =
-  | 'SYN_SENT'
-  | 'SYN_RECEIVED'
-  | 'ESTABLISHED'
-  | 'FIN_WAIT_1'
-  | 'FIN_WAIT_2'
-  | 'CLOSING'
-  | 'CLOSE_WAIT'
-  | 'LAST_ACK'
-  | 'TIME_WAIT'
-  | 'CLOSED';
 
 /** Segment size of a peer that names none (RFC 9293 section 3.7.1), and the least that is believed. */
 const DEFAULT_MSS = 536;
@@ -47,21 +36,6 @@ const MOST_SYN_TRIES = 5;
 const STRAY_ACK_MS = 500;
 const NEVER = Number.POSITIVE_INFINITY;
 const NO_BYTES = new Uint8Array(0);
-
-export interface TcpEndpointOptions {
-  /** Largest payload of a segment that the way allows, bytes. */
-  readonly mss: number;
-  /** Initial sequence numbers. */
-  readonly random: Random;
-  /** Takes a segment that leaves. */
-  readonly transmit: (segment: TcpSegment) => void;
-  /** Something changed: bytes to read, room to write, another state. */
-  readonly onChange?: () => void;
-  /** 256 KiB by default. */
-  readonly sendBufferBytes?: number;
-  readonly receiveBufferBytes?: number;
-  readonly timeWaitMs?: number;
-}
 
 export class TcpEndpoint {
   state: TcpEndpointState = 'CLOSED';
@@ -79,10 +53,7 @@ export class TcpEndpoint {
   #una: number;
   #next: number;
   #max: number;
-  #window = 0;
-  #largestWindow = 0;
-  #windowSequence = 0;
-  #windowAcknowledgement = 0;
+  readonly #window = new SendWindow();
   #peerScale = 0;
   #ownScale = 0;
   #peerOffersScale = false;
@@ -98,8 +69,6 @@ export class TcpEndpoint {
   #delayedAckMs = NEVER;
   #endMs = NEVER;
   #lastStrayMs = Number.NEGATIVE_INFINITY;
-  #timedSequence = 0;
-  #timedMs = -1;
 
   constructor(options: TcpEndpointOptions) {
     this.#options = options;
@@ -213,7 +182,7 @@ export class TcpEndpoint {
       this.#close('ETIMEDOUT');
       return;
     }
-    this.#timedMs = -1;
+    this.#timeout.forget();
     this.#timeout.backOff();
     this.#retransmitMs = nowMs + this.#timeout.timeoutMs;
     if (isOpening) {
@@ -221,14 +190,14 @@ export class TcpEndpoint {
       return;
     }
     const flight = (this.#max - this.#una) | 0;
-    if (flight > 0 && this.#window === 0) this.#next = this.#una;
+    if (flight > 0 && this.#window.bytes === 0) this.#next = this.#una;
     else if (flight > 0) {
       // Everything behind what is missing is sent again too, as the window opens: without SACK nobody knows better.
       this.#congestion.collapse(this.#max, flight);
       this.#next = this.#una;
     }
     // A closed window is probed with the byte behind it (RFC 9293 section 3.8.6.1).
-    this.#sendNext(Math.max(1, this.#window), nowMs);
+    this.#sendNext(Math.max(1, this.#window.bytes), nowMs);
     this.#armRetransmission(nowMs);
   }
 
@@ -283,9 +252,9 @@ export class TcpEndpoint {
     this.#tries = 0;
     this.#retransmitMs = NEVER;
     this.#congestion.begin(this.#mss, this.#una);
-    this.#measure(nowMs);
+    this.#timeout.acknowledge(this.#una, nowMs);
     // The window field of a SYN is not scaled.
-    this.#noteWindow(segment, (segment.flags & SYN) === 0 ? this.#peerScale : 0);
+    this.#window.set(segment, (segment.flags & SYN) === 0 ? this.#peerScale : 0);
     this.#isProgress = true;
   }
 
@@ -332,7 +301,7 @@ export class TcpEndpoint {
       return;
     }
     this.#sendSyn(nowMs);
-    this.#timedMs = -1;
+    this.#timeout.forget();
   }
 
   #answerStray(length: number, nowMs: number): void {
@@ -350,36 +319,27 @@ export class TcpEndpoint {
       return false;
     }
     const flight = (this.#max - this.#una) | 0;
-    const before = this.#window;
-    const isNewer = ((segment.sequence - this.#windowSequence) | 0) > 0;
-    const isSame = segment.sequence === this.#windowSequence;
-    if (gained >= 0 && (isNewer || (isSame && ((ack - this.#windowAcknowledgement) | 0) >= 0))) {
-      this.#noteWindow(segment, this.#peerScale);
+    const before = this.#window.bytes;
+    if (gained >= 0) {
+      this.#window.update(segment, this.#peerScale);
+      this.#tries = 0;
     }
-    if (gained >= 0) this.#tries = 0;
     if (gained > 0) this.#advanceTo(ack, gained, nowMs);
     else if (
       gained === 0 &&
       payload.length === 0 &&
       (flags & FIN) === 0 &&
       flight > 0 &&
-      this.#window === before
+      this.#window.bytes === before
     ) {
       if (this.#congestion.duplicate(this.#una, this.#max, flight) === 'resend') this.#resendFirst(nowMs);
     }
-    if (before === 0 && this.#window > 0) {
+    if (before === 0 && this.#window.bytes > 0) {
       // What probed the closed window was not taken.
       this.#next = this.#una;
       this.#retransmitMs = NEVER;
     }
     return true;
-  }
-
-  #noteWindow({ sequence, acknowledgement, window }: TcpSegment, scale: number): void {
-    this.#window = window << scale;
-    this.#largestWindow = Math.max(this.#largestWindow, this.#window);
-    this.#windowSequence = sequence;
-    this.#windowAcknowledgement = acknowledgement;
   }
 
   /** Everything before `ack` arrived. */
@@ -389,7 +349,7 @@ export class TcpEndpoint {
     this.#una = ack;
     this.#timeout.recover();
     if (((this.#next - ack) | 0) < 0) this.#next = ack;
-    this.#measure(nowMs);
+    this.#timeout.acknowledge(this.#una, nowMs);
     this.#retransmitMs = this.#max === ack ? NEVER : nowMs + this.#timeout.timeoutMs;
     if (data > 0) this.#isProgress = true;
     if (this.#congestion.acknowledge(gained, ack) === 'resend') this.#resendFirst(nowMs);
@@ -435,10 +395,10 @@ export class TcpEndpoint {
       const unsent = this.#out.length - flight;
       // Behind the FIN nothing comes.
       if (unsent < 0 || (unsent === 0 && !this.#isEnding)) break;
-      const room = Math.min(this.#window, this.#congestion.windowBytes) - flight;
+      const room = Math.min(this.#window.bytes, this.#congestion.windowBytes) - flight;
       const count = Math.min(unsent, this.#mss, room);
       // Nothing fits, or so little that it would be silly (RFC 9293 section 3.8.6.2.1).
-      const isSilly = count < Math.min(unsent, this.#mss) && count < this.#largestWindow / 2;
+      const isSilly = count < Math.min(unsent, this.#mss) && count < this.#window.largestBytes / 2;
       if (room <= 0 || isSilly) break;
       this.#sendNext(room, nowMs);
     }
@@ -467,10 +427,7 @@ export class TcpEndpoint {
     const sequence = this.#next;
     this.#next = (sequence + count + (hasFin ? 1 : 0)) | 0;
     if (((this.#next - this.#max) | 0) > 0) {
-      if (this.#timedMs < 0) {
-        this.#timedMs = nowMs;
-        this.#timedSequence = this.#next;
-      }
+      this.#timeout.time(this.#next, nowMs);
       this.#max = this.#next;
     }
     if (hasFin && this.state === 'ESTABLISHED') this.state = 'FIN_WAIT_1';
@@ -481,19 +438,16 @@ export class TcpEndpoint {
 
   #resendFirst(nowMs: number): void {
     const next = this.#next;
-    this.#timedMs = -1;
+    this.#timeout.forget();
     this.#next = this.#una;
-    this.#sendNext(Math.max(1, this.#window), nowMs);
+    this.#sendNext(Math.max(1, this.#window.bytes), nowMs);
     if (((next - this.#next) | 0) > 0) this.#next = next;
   }
 
   #sendSyn(nowMs: number): void {
     this.#next = (this.#initial + 1) | 0;
     this.#max = this.#next;
-    if (this.#tries === 0) {
-      this.#timedMs = nowMs;
-      this.#timedSequence = this.#next;
-    }
+    if (this.#tries === 0) this.#timeout.time(this.#next, nowMs);
     if (this.#retransmitMs === NEVER) this.#retransmitMs = nowMs + this.#timeout.timeoutMs;
     const flags = this.state === 'SYN_SENT' ? SYN : SYN | ACK;
     this.#transmit(flags, this.#initial, NO_BYTES);
@@ -501,8 +455,8 @@ export class TcpEndpoint {
 
   /** From the last place that the peer can take, which probes of a closed window go beyond. */
   #sendAck(): void {
-    const beyond = (this.#max - this.#una - this.#window) | 0;
-    this.#transmit(ACK, beyond > 0 ? (this.#una + this.#window) | 0 : this.#max, NO_BYTES);
+    const beyond = (this.#max - this.#una - this.#window.bytes) | 0;
+    this.#transmit(ACK, beyond > 0 ? (this.#una + this.#window.bytes) | 0 : this.#max, NO_BYTES);
   }
 
   #transmit(flags: number, sequence: number, payload: Uint8Array): void {
@@ -547,11 +501,5 @@ export class TcpEndpoint {
     if (error !== undefined) this.#in.clear();
     this.#isProgress = false;
     this.#options.onChange?.();
-  }
-
-  #measure(nowMs: number): void {
-    if (this.#timedMs < 0 || ((this.#una - this.#timedSequence) | 0) < 0) return;
-    this.#timeout.measure(nowMs - this.#timedMs);
-    this.#timedMs = -1;
   }
 }

@@ -16,9 +16,29 @@ export class RetransmitTimeout {
   #estimateMs = FIRST_RTO_MS;
   #smoothedMs = -1;
   #variationMs = 0;
+  #timedSequence = 0;
+  #timedMs = -1;
 
-  /** A round trip of a segment that was sent once only (Karn). */
-  measure(roundTripMs: number): void {
+  /** A segment that ends at `sequence` was sent for the first time: the next round trip is its own. */
+  time(sequence: number, nowMs: number): void {
+    if (this.#timedMs >= 0) return;
+    this.#timedMs = nowMs;
+    this.#timedSequence = sequence;
+  }
+
+  /** Something is sent again: what is timed says nothing any more (Karn). */
+  forget(): void {
+    this.#timedMs = -1;
+  }
+
+  /** Everything before `una` arrived. */
+  acknowledge(una: number, nowMs: number): void {
+    if (this.#timedMs < 0 || ((una - this.#timedSequence) | 0) < 0) return;
+    this.#measure(nowMs - this.#timedMs);
+    this.#timedMs = -1;
+  }
+
+  #measure(roundTripMs: number): void {
     if (this.#smoothedMs < 0) {
       this.#smoothedMs = roundTripMs;
       this.#variationMs = roundTripMs / 2;
