@@ -2,7 +2,6 @@
  * Stations around a gateway, joined by nothing else: a TUN device per interface, moved into the station's namespace.
  * The gateway runs in this process, whose own namespace is a new one too, without a way out.
  */
-import { execFileSync } from 'node:child_process';
 import { createGateway, type Gateway } from '../../lib/network/gateway.js';
 import type { GatewayOptions } from '../../lib/network/gateway-options.js';
 import { attachTun, type TunAttachment, type TunOptions } from '../../lib/node/tun.js';
@@ -39,9 +38,7 @@ export class Lab {
   ): Promise<TunAttachment> {
     const tun = await attachTun(this.gateway.interface(name), { name: `${name}0`, ...options });
     this.#tuns.push(tun);
-    execFileSync('ip', ['link', 'set', tun.name, 'netns', String(station.pid)]);
-    for (const address of addresses) addAddress(station, address, tun.name);
-    station.ip(`link set ${tun.name} up`);
+    station.adopt(tun.name, addresses);
     return tun;
   }
 
@@ -66,11 +63,7 @@ export function cable(
     [to, from.name, toAddresses],
   ] as const;
   for (const [station, device, addresses] of ends) {
-    for (const address of addresses) addAddress(station, address, device);
+    for (const address of addresses) station.addAddress(address, device);
     station.ip(`link set ${device} up`);
   }
-}
-
-function addAddress(station: Station, address: string, device: string): void {
-  station.ip(`addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`);
 }

@@ -60,6 +60,18 @@ export class Station {
     return execFileSync('nsenter', this.#inside(['ip', ...command.split(' ')]), { encoding: 'utf8' });
   }
 
+  /** Without waiting for others to say that they have an IPv6 address already. */
+  addAddress(address: string, device: string): void {
+    this.ip(`addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`);
+  }
+
+  /** Moves a device of this process's namespace into the station, with these addresses. */
+  adopt(device: string, addresses: readonly string[]): void {
+    execFileSync('ip', ['link', 'set', device, 'netns', String(this.pid)]);
+    for (const address of addresses) this.addAddress(address, device);
+    this.ip(`link set ${device} up`);
+  }
+
   /** Sets a setting under /proc/sys: those of the network are the station's own. */
   sysctl(name: string, value: number): void {
     const path = `/proc/sys/${name.replaceAll('.', '/')}`;
