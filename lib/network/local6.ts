@@ -67,9 +67,11 @@ export function deliver6(core: RouterCore, passage: Passage, fragments: Reassemb
     next = packet.u8(at);
     at += (packet.u8(at + 1) + 1) << 3;
   }
-  // As on Linux, headers in front of the fragment header are looked for behind where it was, once conntrack took it out.
+  // As on Linux, headers in front of the fragment header are looked for behind where it was, once conntrack took it out
+  // after the packet came in: of our own packets it did before.
   const lengths = packet.fragmentLengths;
-  if (lengths !== undefined) at = packet.end - lengths.reduce((sum, length) => sum + length, 0);
+  if (lengths !== undefined && packet.inInterface !== core.interfaces.loopback)
+    at = packet.end - lengths.reduce((sum, length) => sum + length, 0);
   while (next === ROUTING || next === DESTINATION || next === FRAGMENT) {
     if (at + 8 > packet.end) return;
     if (next === FRAGMENT) {

@@ -3,13 +3,14 @@ import { DropReason } from '../../lib/counters.js';
 import { Router } from '../../lib/network/router.js';
 import { formatPacket, parsePacket } from '../../lib/scenario/notation.js';
 
-function makeRouter(): { router: Router; sent: string[] } {
+function makeRouter(tracking: 'auto' | 'always' = 'auto'): { router: Router; sent: string[] } {
   const router = new Router({
     interfaces: [
       { name: 'tun0', addresses: ['fd00:a::1/64'] },
       { name: 'tun1', addresses: ['2001:db8:1::1/64'] },
     ],
     routes: ['-6 default dev tun1'],
+    tracking,
     maxConnections: 16,
     seed: 1,
   });
@@ -46,5 +47,24 @@ describe('an IPv6 hop-by-hop option', () => {
     expect(router.sendLocal(packet, 0)).toBe(0);
     expect(router.engine.drops.get(reason)).toBe(1);
     expect(sent).toEqual([]);
+  });
+});
+
+describe('destination options in front of a fragment header that conntrack took out', () => {
+  const options = 'ext 60:00fe0201020000 frag 0 fragid 7';
+
+  it('are looked for where it was, as on Linux, when the packet came in: the UDP header is taken for them', () => {
+    const { router, sent } = makeRouter('always');
+    router.receive(1, parsePacket(`udp [fd00:a::2]:1 > [fd00:a::1]:2 ${options}`), 0);
+    expect(sent).toEqual([]);
+    router.receive(1, parsePacket('udp [fd00:a::2]:1 > [fd00:a::1]:2 frag 0 fragid 8'), 0);
+    expect(sent.map((one) => one.split(' ')[4])).toEqual(['port-unreachable']);
+  });
+
+  it('are met when the packet is of the router itself', () => {
+    const { router } = makeRouter('always');
+    router.engine.restore(6, '*filter\n-A OUTPUT -p icmpv6 -m icmp6 --icmpv6-type 4/2\nCOMMIT\n');
+    router.sendLocal(parsePacket(`udp [fd00:a::1]:1 > [2001:db8:1::1]:2 ${options}`), 0);
+    expect(router.engine.save(6, 'with')).toMatch(/\[1:\d+\] -A OUTPUT/);
   });
 });
