@@ -20,6 +20,7 @@ export type { ExpectedConnection } from './conntrack/expected-connection.js';
 export type { Expected, Helper, HelperCall } from './conntrack/helpers/helper.js';
 export type { Helpers } from './conntrack/helpers/registry.js';
 export { type Reaper, type ReaperOptions, type ReaperReport, runReaper } from './conntrack/reaper.js';
+export type { TimeWaitOptions } from './conntrack/time-wait.js';
 export type { Tracker, TrackerOptions, TrackerStatistics } from './conntrack/tracker.js';
 export { DROP_REASON_NAMES, type DropCounters, DropReason } from './counters.js';
 export { Engine, type EngineOptions } from './engine.js';
@@ -57,6 +58,13 @@ export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gate
 export type { GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
 export type { GatewayInterfaceOptions, GatewayOptions } from './network/gateway-options.js';
 export type { InterfaceOptions } from './network/interfaces.js';
+export type { Liveness, LivenessCounters } from './network/liveness/liveness.js';
+export type {
+  ExpiryPolicy,
+  InactivityOptions,
+  KeepaliveOptions,
+  LivenessOptions,
+} from './network/liveness/options.js';
 export type { Datagram } from './network/local/arrival.js';
 export type { KeptPort } from './network/local/reserve.js';
 export type { SocketAddress } from './network/local/socket-address.js';
