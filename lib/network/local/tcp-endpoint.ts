@@ -266,7 +266,7 @@ export class TcpEndpoint {
       if (this.state === 'SYN_RECEIVED' && sequence === this.#in.initial && (flags & SYN) !== 0) {
         this.#receiveSynAgain(segment, nowMs);
       } else {
-        if (this.state === 'TIME_WAIT' && (flags & FIN) !== 0) this.#endMs = nowMs + this.#timeWaitMs;
+        if (this.state === 'TIME_WAIT' && length > 0) this.#endMs = nowMs + this.#timeWaitMs;
         this.#answerStray(length, nowMs);
       }
       return;

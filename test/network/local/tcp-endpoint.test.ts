@@ -391,13 +391,20 @@ describe('a stream', () => {
         fc.constantFrom(2048, 16_384, 262_144),
         fc.integer(),
         ({ lossPercent, doublePercent, delayMs }, lengthA, lengthB, mss, receiveBufferBytes, seed) => {
+          // Longer than the last retransmissions are apart: nobody is there to answer with a reset afterwards.
+          const timeWaitMs = 1_000_000;
           const dice = new SeededRandom(seed ^ 0x5eed);
           const choose = (_: string, n: number): Fate => ({
             isLost: dice.pick(0, 100) < lossPercent && n > 3,
             delayMs: dice.pick(1, delayMs),
             copies: dice.pick(0, 100) < doublePercent ? 2 : 1,
           });
-          const wire = new Wire(choose, { mss }, { receiveBufferBytes, mss: 1460 }, seed);
+          const wire = new Wire(
+            choose,
+            { mss, timeWaitMs },
+            { receiveBufferBytes, mss: 1460, timeWaitMs },
+            seed,
+          );
           wire.a.connect(0);
           const outs = [pattern(lengthA, 1), pattern(lengthB, 2)] as const;
           const ins: number[][] = [[], []];
