@@ -11,6 +11,7 @@ import type { ForwardInput } from '../network/forwards/forwards.js';
 import { parseForward } from '../network/forwards/spec.js';
 import type { GatewayInterfaceOptions } from '../network/gateway-options.js';
 import { parseInterfaceAddress } from '../network/interfaces.js';
+import type { LivenessOptions } from '../network/liveness/options.js';
 import { parseMac } from '../network/mac.js';
 import type { PolicyOptions } from '../network/policy/policy.js';
 import { readServer } from '../node/dns-servers.js';
@@ -65,7 +66,7 @@ export interface DnsConfig {
   readonly maxPerClient?: number;
 }
 
-export interface GatewayConfig {
+export interface GatewayConfig extends LivenessOptions {
   readonly interfaces: readonly InterfaceConfig[];
   readonly routes?: readonly string[];
   readonly rules?: { readonly 4?: string; readonly 6?: string };
@@ -74,6 +75,7 @@ export interface GatewayConfig {
   readonly forwards?: readonly ForwardInput[];
   readonly policy?: PolicyOptions;
   readonly dns?: DnsConfig;
+  readonly loopbackPrefixes?: readonly string[];
   readonly tracking?: 'auto' | 'always';
   readonly invalid?: 'pass' | 'drop';
   readonly maxConnections?: number;

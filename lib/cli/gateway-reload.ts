@@ -23,7 +23,10 @@ import {
 import type { JSONPath } from './json-document.js';
 
 /** Keys that only a restart changes. */
-const FIXED = ['sets', 'tracking', 'invalid', 'maxConnections'] as const;
+const FIXED = [
+  ...(['inactivity', 'keepalive', 'inside', 'loopbackPrefixes'] as const),
+  ...(['tracking', 'invalid', 'maxConnections'] as const),
+];
 const FIXED_OF_INTERFACES = [
   ...(['name', 'link', 'mtu', 'mac', 'adapter', 'capture'] as const),
   ...(['stations', 'dhcp', 'advertise'] as const),
@@ -65,7 +68,8 @@ export function reconfigure(
   }
 }
 
-function refuseFixed({ config: old }: LoadedConfig, { config, document }: LoadedConfig): void {
+function refuseFixed({ config: old, sets }: LoadedConfig, next: LoadedConfig): void {
+  const { config, document } = next;
   const faults: ConfigurationError[] = [];
   const compare = (path: JSONPath, one: unknown, other: unknown): void => {
     if (isDeepStrictEqual(one, other)) return;
@@ -74,6 +78,7 @@ function refuseFixed({ config: old }: LoadedConfig, { config, document }: Loaded
     );
   };
   for (const key of FIXED) compare([key], old[key], config[key]);
+  compare(['sets'], sets?.text, next.sets?.text);
   compare(['dns'], old.dns === undefined, config.dns === undefined);
   for (const key of FIXED_OF_DNS) compare(['dns', key], old.dns?.[key], config.dns?.[key]);
   compare(['interfaces'], old.interfaces.length, config.interfaces.length);

@@ -69,6 +69,7 @@ export function makeGateway(
 ): Gateway {
   const { config } = loaded;
   const { sysctls, tracking, invalid, maxConnections } = config;
+  const { inactivity, keepalive, inside, loopbackPrefixes } = config;
   const gateway = at(loaded, [], () =>
     createGateway({
       interfaces: interfacesOf(config, leases),
@@ -77,6 +78,10 @@ export function makeGateway(
       ...(tracking && { tracking }),
       ...(invalid && { invalid }),
       ...(maxConnections && { maxConnections }),
+      ...(inactivity && { inactivity }),
+      ...(keepalive && { keepalive }),
+      ...(inside && { inside }),
+      ...(loopbackPrefixes && { loopbackPrefixes }),
       ...(config.dns && { dns: dnsOf(config.dns, answer) }),
       ...(observers && { observers }),
       ...(clock && { clock }),

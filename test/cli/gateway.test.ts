@@ -201,6 +201,14 @@ describe('a reload', () => {
     expect(state(run)).toEqual(before);
   });
 
+  test('with other sets in the same file is refused', async () => {
+    writeFileSync(join(folder, 'sets'), 'create known hash:ip\n');
+    const run = await start({ ...CONFIG, sets: 'sets' });
+    run.reload();
+    writeFileSync(join(folder, 'sets'), 'create known hash:ip\nadd known 192.0.2.1\n');
+    expect(() => run.reload()).toThrow('sets: sets changes with a restart only');
+  });
+
   test('of a file that is not JSON changes nothing', async () => {
     const run = await start(CONFIG);
     const before = state(run);
