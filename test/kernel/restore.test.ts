@@ -164,9 +164,10 @@ describe.skipIf(missing.length > 0)('what we save, iptables restores and saves a
 
   test(`${RULESETS} random rulesets`, async () => {
     const all = Array.from({ length: RULESETS }, (_, index): Rules => {
-      const { rules4, rules6 } = generateScenario(SEED, index);
+      const { rules4, rules6, sets } = generateScenario(SEED, index);
       const family = rules4 === undefined ? 6 : 4;
-      return { name: `seed ${SEED} index ${index}`, family, text: rules4 ?? rules6 ?? '' };
+      const text = rules4 ?? rules6 ?? '';
+      return { name: `seed ${SEED} index ${index}`, family, text, ...(sets === undefined ? {} : { sets }) };
     });
     expect(await failures(all.filter(({ text }) => text !== ''))).toEqual({});
   });
