@@ -36,6 +36,7 @@ export class GatewayLinks {
   readonly #uplinks = new Map<string, PasstUplink>();
   readonly #open: Closable[] = [];
   readonly #captures = new Map<string, CaptureFile>();
+  #isClosing = false;
 
   constructor(loaded: LoadedConfig, log: GatewayLog) {
     this.#loaded = loaded;
@@ -59,6 +60,7 @@ export class GatewayLinks {
 
   /** Lets everything go; what cannot be closed as it should be is told. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     const open = [...this.#open.splice(0).reverse(), ...this.#captures.values()];
     for (const one of open) {
       try {
@@ -145,7 +147,9 @@ export class GatewayLinks {
   async #openPasst(one: InterfaceConfig, adapter: PasstAdapter): Promise<void> {
     const { name, mac } = one;
     const common = {
-      onGone: () => this.#tell('gone', name, 'passt is gone; a restart makes a new uplink'),
+      onGone: () => {
+        if (this.#uplinks.has(name)) this.#tell('gone', name, 'passt is gone; a restart makes a new uplink');
+      },
       ...(mac === undefined ? {} : { mac }),
     };
     const { program, socket } = adapter;
@@ -173,6 +177,8 @@ export class GatewayLinks {
   }
 
   #tell(event: string, name: string, text: string, fields: Record<string, unknown> = {}): void {
+    // What goes because we let it go is no news.
+    if (this.#isClosing) return;
     this.#log.event(event, `${name}: ${text}`, { interface: name, ...fields });
   }
 

@@ -172,7 +172,7 @@ function listen({ events, engine }: Gateway, log: GatewayLog): void {
   });
   events.on('denied', (denial) => {
     const { direction, protocol, source, destination, port, domain, rule, count } = denial;
-    const to = `${destination}${port === undefined ? '' : ` port ${port}`}${domain === undefined ? '' : ` (${domain})`}`;
+    const to = `${destination}${port === undefined ? '' : ` port ${port}`}${domain === undefined ? '' : ` (${printable(domain)})`}`;
     const times = count > 1 ? `, ${count} times` : '';
     log.event(
       'denied',

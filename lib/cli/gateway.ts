@@ -28,9 +28,9 @@ export function gatewayCommand(out: Console, finish: (status: ExitStatus) => voi
   return new Command('gateway')
     .summary('run a gateway for guests, as a file says')
     .description(
-      'Runs the network that a configuration describes: interfaces plugged into TUN devices, QEMU, passt or browsers,\n' +
-        'addresses, routes, rules, policy, forwards, DHCP and DNS for guests. SIGHUP reads the file again, SIGUSR2\n' +
-        'tells counters and flows, SIGINT and SIGTERM end it.',
+      'Runs the network that a configuration describes: interfaces plugged into TUN devices, QEMU, passt or ' +
+        'browsers, addresses, routes, rules, policy, forwards, DHCP and DNS for guests.\n' +
+        'SIGHUP reads the file again, SIGUSR2 tells counters and flows, SIGINT and SIGTERM end it.',
     )
     .requiredOption('--config <file>', 'JSON, comments allowed; its schema is schema/gateway.schema.json')
     .option('--check', 'say whether the configuration is good, and do nothing')
