@@ -1,5 +1,6 @@
 /** `conntide gateway` as it runs: reloads that apply wholly or not at all, signals, links. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -227,6 +228,33 @@ test('a link that cannot be had ends the start, and leaves nothing open', async 
   };
   await expect(start(config)).rejects.toThrow(/gateway\.json:1:\d+: interfaces\[1\]\.adapter/);
   expect(existsSync(join(folder, 'lan.sock'))).toBe(false);
+});
+
+test('guests that ask for names are answered by the servers of the file, after a reload by the new ones', async () => {
+  const servers = [1, 2].map((last) => {
+    const socket = createSocket('udp4');
+    socket.on('message', (query, { port, address }) => {
+      const answer = Uint8Array.of(...query, 0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 51, 100, last);
+      answer.set([0x81, 0x80, 0, 1, 0, 1], 2);
+      socket.send(answer, port, address);
+    });
+    return socket;
+  });
+  for (const socket of servers) await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const [one, two] = servers.map((socket) => `127.0.0.1:${socket.address().port}`);
+  const run = await start({ ...CONFIG, policy: {}, dns: { servers: [one!] } });
+  const question = '00070100000100000000000001610474657374 0000010001'.replace(' ', '');
+  const ask = (): Promise<string> =>
+    new Promise((resolve) => {
+      const lan = run.gateway.interface('lan');
+      lan.onTransmit = (packet) => resolve([...packet.subarray(-4)].join('.'));
+      lan.receive(parsePacket(`udp 10.0.0.2:5000 > 10.0.0.1:53 data ${question}`));
+    });
+  expect(await ask()).toBe('198.51.100.1');
+  configure({ ...CONFIG, policy: {}, dns: { servers: [two!] } });
+  run.reload();
+  expect(await ask()).toBe('198.51.100.2');
+  for (const socket of servers) socket.close();
 });
 
 test('a recording has what passed an interface', async () => {
