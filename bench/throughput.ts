@@ -171,8 +171,8 @@ function placeOf({ functionName, url }: { functionName: string; url: string }): 
   if (functionName === '(garbage collector)') return 'garbage collection';
   if (/\/lib\/node\//.test(url)) return 'TUN adapter';
   if (/\/lib\//.test(url)) return 'gateway';
-  // Both come from one native entry point, which the profiler knows by one name.
-  if (functionName === 'read' || functionName === 'write') return 'system calls: read, write';
+  // All calls through koffi share a native entry point, which the profiler knows by the name of any of them.
+  if (url === '' && !functionName.startsWith('(')) return 'system calls: read, write';
   return 'Node and its event loop';
 }
 
