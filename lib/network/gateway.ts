@@ -175,11 +175,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** Takes an address away; connections that were masqueraded to it end. */
   removeAddress(name: string, text: string): void {
     const { index } = this.interface(name);
-    const nowMs = this.#now();
+    this.#now();
     this.router.removeAddress(index, text);
-    const { version, words } = parseInterfaceAddress(text);
-    this.engine.tracker.begin(nowMs);
-    this.engine.nat.addressGone(version, index, Int32Array.from(words), 0);
     this.services.addressesChanged(index);
   }
 

@@ -25,7 +25,7 @@ import type { NeighbourMessages, RouterCore } from './core.js';
 import { EACCES, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH, EPERM } from './errno.js';
 import { reportExpired } from './expired.js';
 import { icmpBit, leadsOn } from './icmp-errors.js';
-import { type InterfaceOptions, Interfaces } from './interfaces.js';
+import { type InterfaceOptions, Interfaces, parseInterfaceAddress } from './interfaces.js';
 import { isLostFragment4, isNeighbourMessage, isToAll } from './kinds.js';
 import { AnswerLimits } from './limits.js';
 import type { LinkHeader, Origin, RouterOutput } from './link.js';
@@ -505,10 +505,13 @@ export class Router implements RouterCore {
     this.routes.addAddress(interfaceIndex, text);
   }
 
-  /** Takes an address away; connections that were masqueraded to it are the engine's to end. */
+  /** Takes an address away; connections that were masqueraded to it end. */
   removeAddress(interfaceIndex: number, text: string): void {
     if (!this.routes.removeAddress(interfaceIndex, text)) {
       throw new ConfigurationError('unknown', 'the interface has no such address', { word: text });
     }
+    const { version, words } = parseInterfaceAddress(text);
+    this.engine.tracker.begin(this.nowMs);
+    this.engine.nat.addressGone(version, interfaceIndex, Int32Array.from(words), 0);
   }
 }
