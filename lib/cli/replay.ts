@@ -55,7 +55,7 @@ export function replayCommand(out: Console, finish: (status: ExitStatus) => void
     .option('--sets <file>', 'the sets that rules name, ipset save text')
     .option(
       '--iface <name=address,...>',
-      'interfaces with their addresses, first the inner one',
+      'interfaces with their addresses, the inner one first: lan=10.0.0.1/24,fd00:a::1/64,wan=203.0.113.1/24',
       parseInterfaces,
     )
     .option(
