@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/kernel/**', 'test/e2e/**', 'node_modules/**', 'dist/**'],
+    setupFiles: ['test/setup.ts'],
     testTimeout: 30_000,
   },
 });
