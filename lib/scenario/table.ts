@@ -8,6 +8,7 @@
  */
 import { readTuple } from '../conntrack/connection.js';
 import { Direction, type EntryId, Status } from '../conntrack/entries.js';
+import { protocolName, protocolNumber, stateName } from '../conntrack/protocols/names.js';
 import type { ConntrackTable } from '../conntrack/table.js';
 import type { Tracker } from '../conntrack/tracker.js';
 import type { TraceEntry, TraceTuple } from './trace.js';
@@ -29,28 +30,6 @@ export interface TableChange {
 
 const TCP = 6;
 const SCTP = 132;
-const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
-  [1, 'icmp'],
-  [TCP, 'tcp'],
-  [17, 'udp'],
-  [33, 'dccp'],
-  [47, 'gre'],
-  [58, 'icmpv6'],
-  [SCTP, 'sctp'],
-  [136, 'udplite'],
-]);
-const TCP_STATES = [
-  'NONE',
-  'SYN_SENT',
-  'SYN_RECV',
-  'ESTABLISHED',
-  'FIN_WAIT',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'TIME_WAIT',
-  'CLOSE',
-  'SYN_SENT2',
-];
 /** How far a timeout may be off pure ageing without counting as a change, ms. */
 const AGEING_SLACK_MS = 20;
 const DRIFT_MS = 10;
@@ -154,11 +133,11 @@ function readEntry(
   const { ORIGINAL, REPLY } = Direction;
   return {
     l3: table.version === 4 ? 'ipv4' : 'ipv6',
-    l4: PROTOCOL_NAMES.get(protocol) ?? String(protocol),
+    l4: nameOf(protocol),
     timeout: Math.floor(leftMs / 1000) + 1,
     ...(protocol === TCP
       ? {
-          state: TCP_STATES[state] ?? String(state),
+          state: stateName(protocol, state) ?? String(state),
           tcp: [
             entries.tdScale(entry, ORIGINAL),
             entries.tdScale(entry, REPLY),
@@ -207,4 +186,10 @@ function keyOf({ l3, l4, orig, zone }: Omit<TraceEntry, 'id'>): string {
   const numbers = [orig.sport, orig.dport, orig.type, orig.code, orig.id].map((value) => value ?? -1);
   const texts = [l3, l4, orig.src, orig.dst].map((text) => `'${text}'`);
   return `(${[...texts, ...numbers, zone ?? 0].join(', ')})`;
+}
+
+/** Name of a protocol that has one, else its number. */
+function nameOf(protocol: number): string {
+  const name = protocolName(protocol);
+  return protocolNumber(name) === undefined ? String(protocol) : name;
 }

@@ -20,7 +20,7 @@ const CHUNK_HEADER_BYTES = 4;
 const NONE = ChecksumState.NONE;
 const UNNECESSARY = ChecksumState.UNNECESSARY;
 
-/** Chunk types (RFC 9260 section 3.2). */
+/** Chunk types (RFC 9260 section 3.2 and the extensions in IANA's registry), ascending. */
 export const SctpChunk = {
   DATA: 0,
   INIT: 1,
@@ -34,7 +34,16 @@ export const SctpChunk = {
   ERROR: 9,
   COOKIE_ECHO: 10,
   COOKIE_ACK: 11,
+  ECN_ECNE: 12,
+  ECN_CWR: 13,
   SHUTDOWN_COMPLETE: 14,
+  I_DATA: 64,
+  ASCONF_ACK: 128,
+  RE_CONFIG: 130,
+  PAD: 132,
+  FORWARD_TSN: 192,
+  ASCONF: 193,
+  I_FORWARD_TSN: 194,
 } as const;
 
 /** Whether the common header is there: 1 or 0. */

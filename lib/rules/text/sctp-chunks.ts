@@ -2,34 +2,12 @@
  * SCTP chunk types by name, with the flag letters of those chunks that have flags (RFC 9260). Cold.
  */
 
+import { SctpChunk } from '../../wire/sctp.js';
 import type { SctpChunksCondition } from '../ast.js';
 import type { Reader } from './grammar.js';
 
 /** Ascending by type, which is the order of printing. */
-const CHUNKS: Readonly<Record<string, number>> = {
-  DATA: 0,
-  INIT: 1,
-  INIT_ACK: 2,
-  SACK: 3,
-  HEARTBEAT: 4,
-  HEARTBEAT_ACK: 5,
-  ABORT: 6,
-  SHUTDOWN: 7,
-  SHUTDOWN_ACK: 8,
-  ERROR: 9,
-  COOKIE_ECHO: 10,
-  COOKIE_ACK: 11,
-  ECN_ECNE: 12,
-  ECN_CWR: 13,
-  SHUTDOWN_COMPLETE: 14,
-  I_DATA: 64,
-  ASCONF_ACK: 128,
-  RE_CONFIG: 130,
-  PAD: 132,
-  FORWARD_TSN: 192,
-  ASCONF: 193,
-  I_FORWARD_TSN: 194,
-};
+const CHUNKS: Readonly<Record<string, number>> = SctpChunk;
 /** Letters of the flag bits 7 to 0; `-` where there is none. */
 const FLAG_LETTERS: ReadonlyMap<number, string> = new Map([
   [0, '----IUBE'],
