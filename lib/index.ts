@@ -55,7 +55,7 @@ export type { ForwardRule } from './network/forwards/rule.js';
 export { parseForward, type SpecOptions } from './network/forwards/spec.js';
 export { createGateway, type Gateway } from './network/gateway.js';
 export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gateway-events.js';
-export type { GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
+export type { FrameRecorder, GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
 export type { GatewayInterfaceOptions, GatewayOptions } from './network/gateway-options.js';
 export type { InterfaceOptions } from './network/interfaces.js';
 export type { Liveness, LivenessCounters } from './network/liveness/liveness.js';
@@ -76,6 +76,7 @@ export type { UdpBindOptions, UdpEndpoint, UdpSendOptions } from './network/loca
 export { attachMessagePort, type MessageEndpoint, type MessagePortOptions } from './network/message-port.js';
 export type { NeighbourOptions } from './network/neighbours.js';
 export type { OffloadKind } from './network/offload/features.js';
+export { PcapngRecorder, type RecorderOptions } from './network/pcapng-recorder.js';
 export {
   type Asker,
   type Denial,

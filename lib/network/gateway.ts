@@ -22,16 +22,22 @@ import { EthernetLink, type EthernetOwner } from './ethernet.js';
 import type { ForwardHandle, ForwardProtocol, ForwardRequest, Forwards } from './forwards/forwards.js';
 import { GatewayAccess } from './gateway-access.js';
 import type { GatewayEvents } from './gateway-events.js';
-import { GatewayInterface, type InterfaceLink, type InterfaceOwner } from './gateway-interface.js';
-import type { GatewayInterfaceOptions, GatewayOptions } from './gateway-options.js';
+import {
+  type FrameRecorder,
+  GatewayInterface,
+  type InterfaceLink,
+  type InterfaceOwner,
+} from './gateway-interface.js';
+import type { GatewayOptions } from './gateway-options.js';
 import { GatewayServices } from './gateway-services.js';
+import { DEFAULT_MTU, type InterfacePlan, planInterface } from './interface-plan.js';
 import { parseInterfaceAddress } from './interfaces.js';
 import type { Origin, RouterOutput } from './link.js';
 import { Liveness } from './liveness/liveness.js';
 import { type KeptPort, keepPort } from './local/reserve.js';
 import { TcpSockets } from './local/tcp.js';
 import { UdpSockets } from './local/udp.js';
-import { formatMac, linkLocalOf, type Mac, parseMac, randomMac } from './mac.js';
+import { formatMac, type Mac, parseMac } from './mac.js';
 import { NeighbourDiscovery } from './nd.js';
 import type { NeighbourEvent } from './neighbours.js';
 import type { OffloadKind } from './offload/features.js';
@@ -40,7 +46,6 @@ import type { Offload } from './port.js';
 import { Router } from './router.js';
 import { type Timed, Timers } from './timers.js';
 
-const DEFAULT_MTU = 1500;
 /** Longest sleep of the timer: what became due without telling is found then, ms. */
 const LONGEST_SLEEP_MS = 1000;
 
@@ -194,6 +199,17 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.engine.tracker.begin(nowMs);
     this.engine.nat.interfaceGone(port.index);
     this.#ethernet[port.index]?.neighbours.clear();
+  }
+
+  /**
+   * Has what passes over all interfaces recorded, in both directions, until the returned function is called; one
+   * interface alone has a `capture` of its own. Files in Node: `captureToFile`.
+   */
+  capture(recorder: FrameRecorder): () => void {
+    const stops = this.interfaces.map((one) => one.capture(recorder));
+    return () => {
+      for (const stop of stops) stop();
+    };
   }
 
   /** Adds a route, as `ip route add`. */
@@ -437,37 +453,4 @@ class RawLink implements InterfaceLink {
 
 function reaperOf({ reaper }: Engine): Timed {
   return { nextMs: () => reaper.nextMs, advance: (nowMs) => reaper.advance(nowMs) };
-}
-
-interface InterfacePlan {
-  readonly options: GatewayInterfaceOptions;
-  readonly addresses: readonly string[];
-  readonly mac: Mac | undefined;
-}
-
-/** Ethernet interfaces have an address of their own, and with IPv6 a link-local one. */
-function planInterface(options: GatewayInterfaceOptions, macs: SeededRandom): InterfacePlan {
-  const { addresses, link = 'ip' } = options;
-  const parsed = addresses.map(parseInterfaceAddress);
-  const has6 = parsed.some(({ version }) => version === 6);
-  const hasLinkLocal = parsed.some(({ version, words }) => version === 6 && words[0] >>> 22 === 0x3fa);
-  const withLinkLocal = (mac: Mac) => [...addresses, `${formatAddress(linkLocalOf(mac), 6)}/64`];
-  if (link === 'ip') {
-    const word = options.mac !== undefined ? 'mac' : options.stations !== undefined ? 'stations' : undefined;
-    if (word !== undefined) {
-      throw new ConfigurationError('conflict', `${options.name} carries IP packets`, {
-        word,
-        expected: "link: 'ethernet'",
-      });
-    }
-    const needsLinkLocal = options.advertise !== undefined && !hasLinkLocal;
-    return {
-      options,
-      addresses: needsLinkLocal ? withLinkLocal(randomMac(macs)) : addresses,
-      mac: undefined,
-    };
-  }
-  const mac = options.mac === undefined ? randomMac(macs) : parseMac(options.mac);
-  const needsLinkLocal = (has6 || options.advertise !== undefined) && !hasLinkLocal;
-  return { options, addresses: needsLinkLocal ? withLinkLocal(mac) : addresses, mac };
 }

@@ -6,23 +6,15 @@
  * not fit the queue is counted. Frames with work left to do (checksums, segmentation) are recorded as they are.
  */
 import { createWriteStream, openSync, type WriteStream } from 'node:fs';
-import { LinkType } from '../capture/link.js';
-import { PcapngWriter } from '../capture/pcapng-writer.js';
-import { timeOfMs } from '../capture/timestamp.js';
 import type { FrameRecorder } from '../network/gateway-interface.js';
 import type { OffloadKind } from '../network/offload/features.js';
+import { PcapngRecorder, type RecorderOptions } from '../network/pcapng-recorder.js';
 import type { LinkPort, Offload } from '../network/port.js';
 import { fileError } from './files.js';
 
-export interface CaptureFileOptions {
-  /** Bytes of each frame that are kept; all by default. */
-  readonly snapLengthBytes?: number;
+export interface CaptureFileOptions extends RecorderOptions {
   /** Bytes that may wait for the disk, 16 MiB by default; further frames are left out. */
   readonly queueBytes?: number;
-  /** Milliseconds since 1970, with a fraction; the machine's clock by default. */
-  readonly epochMs?: () => number;
-  /** A comment on the whole file. */
-  readonly comment?: string;
 }
 
 export interface CaptureFileCounters {
@@ -35,10 +27,8 @@ export class CaptureFile implements FrameRecorder {
   readonly path: string;
   readonly counters: CaptureFileCounters = { recordedFrames: 0, leftOutFrames: 0 };
   readonly #stream: WriteStream;
-  readonly #writer: PcapngWriter;
+  readonly #recorder: PcapngRecorder;
   readonly #queueBytes: number;
-  readonly #snapLengthBytes: number;
-  readonly #epochMs: () => number;
   #failure: Error | undefined;
   #closed: Promise<void> | undefined;
 
@@ -46,8 +36,6 @@ export class CaptureFile implements FrameRecorder {
   constructor(path: string, options: CaptureFileOptions = {}) {
     this.path = path;
     this.#queueBytes = options.queueBytes ?? 0x100_0000;
-    this.#snapLengthBytes = options.snapLengthBytes ?? 0;
-    this.#epochMs = options.epochMs ?? (() => performance.timeOrigin + performance.now());
     let fd: number;
     try {
       fd = openSync(path, 'w');
@@ -58,18 +46,12 @@ export class CaptureFile implements FrameRecorder {
     this.#stream.on('error', (error) => {
       this.#failure = error;
     });
-    this.#writer = new PcapngWriter((block) => this.#stream.write(block), {
-      ...(options.comment === undefined ? {} : { comment: options.comment }),
-    });
+    this.#recorder = new PcapngRecorder((block) => this.#stream.write(block), options);
   }
 
   /** Describes an interface; returns the id that its frames are recorded with. */
   addInterface(name: string, link: LinkPort['link']): number {
-    return this.#writer.addInterface({
-      name,
-      linkType: link === 'ethernet' ? LinkType.ETHERNET : LinkType.RAW,
-      snapLengthBytes: this.#snapLengthBytes,
-    });
+    return this.#recorder.addInterface(name, link);
   }
 
   /** Records a frame, which is copied. `in` is from the link to us. After `close` nothing is recorded. */
@@ -79,16 +61,7 @@ export class CaptureFile implements FrameRecorder {
       this.counters.leftOutFrames++;
       return;
     }
-    const { seconds, nanos } = timeOfMs(this.#epochMs());
-    const kept = this.#snapLengthBytes === 0 ? frame.length : Math.min(frame.length, this.#snapLengthBytes);
-    this.#writer.addPacket({
-      interfaceId,
-      seconds,
-      nanos,
-      bytes: kept === frame.length ? frame : frame.subarray(0, kept),
-      originalLengthBytes: frame.length,
-      direction,
-    });
+    this.#recorder.record(interfaceId, direction, frame);
     this.counters.recordedFrames++;
   }
 
@@ -115,6 +88,39 @@ export class CaptureFile implements FrameRecorder {
     });
     return this.#closed;
   }
+}
+
+/** What can be recorded: a gateway, or one interface of it. */
+export interface Recordable {
+  capture(recorder: FrameRecorder): () => void;
+}
+
+/** A recording to a file that goes on. */
+export interface FileCapture {
+  readonly path: string;
+  readonly counters: Readonly<CaptureFileCounters>;
+  /**
+   * Ends it: nothing more is recorded, what waits is written out, the file is closed. Throws a ConfigurationError if
+   * anything could not be written. Twice does nothing more.
+   */
+  stop(): Promise<void>;
+}
+
+/**
+ * Records what passes over all interfaces of a gateway, or over one, to a pcapng file: `captureToFile(gateway, path)`.
+ * Throws a ConfigurationError if there can be no such file.
+ */
+export function captureToFile(what: Recordable, path: string, options: CaptureFileOptions = {}): FileCapture {
+  const file = new CaptureFile(path, options);
+  const detach = what.capture(file);
+  return {
+    path,
+    counters: file.counters,
+    stop: () => {
+      detach();
+      return file.close();
+    },
+  };
 }
 
 class TappedPort implements LinkPort {

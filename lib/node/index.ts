@@ -1,7 +1,14 @@
 /**
  * The door for Node: files, devices, sockets. Re-exports only.
  */
-export { CaptureFile, type CaptureFileCounters, type CaptureFileOptions } from './capture-file.js';
+export {
+  CaptureFile,
+  type CaptureFileCounters,
+  type CaptureFileOptions,
+  captureToFile,
+  type FileCapture,
+  type Recordable,
+} from './capture-file.js';
 export type { DhcpLease } from './dhcp-client.js';
 export { askDnsServers, type DnsServersOptions } from './dns-servers.js';
 export { fileError, readBytes, readText, writeBytes } from './files.js';

@@ -7,7 +7,7 @@ import { readCapture } from '../../lib/capture/capture.js';
 import { LinkType } from '../../lib/capture/link.js';
 import { createGateway } from '../../lib/network/gateway.js';
 import { joinPorts } from '../../lib/network/switch.js';
-import { CaptureFile } from '../../lib/node/capture-file.js';
+import { CaptureFile, captureToFile } from '../../lib/node/capture-file.js';
 import { frameOf, KeepingPort } from '../network/adapter-ports.js';
 import { checksum } from './checksum.js';
 
@@ -33,6 +33,30 @@ function pingTo(host: number): number[] {
   head[10] = sum >> 8;
   head[11] = sum & 255;
   return [...head, 8, 0];
+}
+
+/** A gateway whose second interface leads to 10.1.0.0/24. */
+function twoInterfaces() {
+  const gateway = createGateway({
+    interfaces: [
+      { name: 'lan', addresses: ['10.0.0.1/24'] },
+      { name: 'wan', addresses: ['10.1.0.1/24'] },
+    ],
+    routes: ['default dev wan'],
+  });
+  for (const port of gateway.interfaces) port.onTransmit = () => {};
+  return gateway;
+}
+
+/** A ping from 10.0.0.2 to a host that is not on its link. */
+function ping(host: number): Uint8Array {
+  const bytes = Uint8Array.from([...pingTo(host), 0xf7, 0xff, 0, 0, 0, 0]);
+  bytes[17] = 1;
+  bytes.fill(0, 10, 12);
+  const sum = checksum(bytes.subarray(0, 20));
+  bytes[10] = sum >> 8;
+  bytes[11] = sum & 255;
+  return bytes;
 }
 
 describe('a capture file', () => {
@@ -146,6 +170,49 @@ describe('a capture file', () => {
     const lan = file.addInterface('lan', 'ethernet');
     file.record(lan, 'in', frameOf(1));
     await expect(file.close()).rejects.toThrow('/dev/full: no space left on the device');
+  });
+
+  it('records all interfaces of a gateway from one line, and is whole when it has stopped', async () => {
+    const gateway = twoInterfaces();
+    const [lan] = gateway.interfaces;
+    const capture = captureToFile(gateway, path, { comment: 'all' });
+    const alone = captureToFile(lan, `${path}2`);
+    lan.receive(ping(9));
+    await Promise.all([capture.stop(), alone.stop(), capture.stop()]);
+    lan.receive(ping(9));
+    gateway.close();
+    expect(capture.counters).toEqual({ recordedFrames: 2, leftOutFrames: 0 });
+    const all = readCapture(readFileSync(path)).packets;
+    expect(all.map((p) => [p.interfaceName, p.direction])).toEqual([
+      ['lan', 'in'],
+      ['wan', 'out'],
+    ]);
+    const one = readCapture(readFileSync(`${path}2`)).packets;
+    expect(one.map((p) => [p.interfaceName, p.direction])).toEqual([['lan', 'in']]);
+    expect(() => captureToFile(gateway, join(folder, 'no', 'x'))).toThrow(/x: there is no such file/);
+  });
+
+  it.skipIf(!hasTshark)('of a gateway is understood by tshark', async () => {
+    const gateway = twoInterfaces();
+    const capture = captureToFile(gateway, path);
+    gateway.interface('lan').receive(ping(9));
+    await capture.stop();
+    gateway.close();
+    const fields = ['frame.interface_name', 'frame.packet_flags_direction', 'ip.ttl'];
+    const words = fields.flatMap((field) => ['-e', field]);
+    const shown = execFileSync('tshark', ['-r', path, '-T', 'fields', ...words], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
+    expect(
+      shown
+        .trim()
+        .split('\n')
+        .map((line) => line.split('\t')),
+    ).toEqual([
+      ['lan', expect.stringMatching(/^(1|0x0*1)$/), '64'],
+      ['wan', expect.stringMatching(/^(2|0x0*2)$/), '63'],
+    ]);
   });
 
   it.skipIf(!hasTshark)('is understood by tshark', async () => {
