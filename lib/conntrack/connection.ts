@@ -37,7 +37,7 @@ export interface Connection {
   readonly family: 4 | 6;
   /** Protocol number. */
   readonly protocol: number;
-  /** `tcp`, `udp`, ... or the number. */
+  /** As `conntrack -L` prints it: `tcp`, `udp`, ...; `unknown` for a protocol that conntrack has no module for. */
   readonly protocolName: string;
   /** State of the protocol's machine (`ESTABLISHED`), for protocols that have one. */
   readonly state?: string;

@@ -11,9 +11,8 @@ export type DumpForm = 'plain' | 'extended';
 export function formatConnection(connection: Connection, form: DumpForm = 'plain'): string {
   const { family, protocolName, protocol, state, zone, zoneDirection } = connection;
   const words: string[] = [];
-  const name = /^\d+$/.test(protocolName) ? 'unknown' : protocolName;
   if (form === 'extended') words.push(`ipv${family}     ${family === 4 ? 2 : 10}`);
-  words.push(`${name.padEnd(8)} ${protocol}`, String(Math.floor(connection.remainingMs / 1000)));
+  words.push(`${protocolName.padEnd(8)} ${protocol}`, String(Math.floor(connection.remainingMs / 1000)));
   if (state !== undefined) words.push(state);
   words.push(...tupleWords(connection.original));
   if (zone !== 0 && zoneDirection === 'original') words.push(`zone-orig=${zone}`);

@@ -12,6 +12,7 @@ export interface ExpectedConnection {
   readonly family: 4 | 6;
   /** Protocol number. */
   readonly protocol: number;
+  /** As of a connection: a name, or `unknown`. */
   readonly protocolName: string;
   /** What is left of its time, ms. */
   readonly remainingMs: number;

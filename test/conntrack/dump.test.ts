@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Connection, Tuple } from '../../lib/conntrack/connection.js';
+import { Connections } from '../../lib/conntrack/connections.js';
 import { formatConnection } from '../../lib/conntrack/dump.js';
+import { Tracker } from '../../lib/conntrack/tracker.js';
+import { parsePacket } from '../../lib/scenario/notation.js';
+import { Packet } from '../../lib/wire/packet.js';
+import { Hook } from '../../lib/wire/verdict.js';
 
 const LOOPBACK = { source: '127.0.0.1', destination: '127.0.0.1' };
 
@@ -83,8 +88,18 @@ describe('conntrack -L', () => {
   });
 
   it('calls a protocol without a name unknown', () => {
-    const other = connection({}, {}, { protocol: 253, protocolName: '253', remainingMs: 599_500 });
-    expect(formatConnection(other)).toMatch(/^unknown {2}253 599 src=127.0.0.1 dst=127.0.0.1 packets=/);
+    // `conntrack -L`: unknown  253 599 src=127.0.0.1 dst=127.0.0.1 [UNREPLIED] ... of a raw socket's packets.
+    const tracker = new Tracker({ maxConnections: 16, seed: 1 });
+    const packet = new Packet();
+    packet.parse(parsePacket('ip 127.0.0.1 > 127.0.0.1 proto 253 data "abc"'));
+    tracker.begin(0);
+    tracker.track(packet, Hook.OUTPUT);
+    tracker.confirm(packet);
+    const [other] = new Connections(tracker).list();
+    expect(other).toMatchObject({ protocol: 253, protocolName: 'unknown' });
+    expect(formatConnection({ ...other!, remainingMs: 599_500 })).toMatch(
+      /^unknown {2}253 599 src=127.0.0.1 dst=127.0.0.1 packets=/,
+    );
   });
 
   it('prints state and [ASSURED]', () => {

@@ -9,6 +9,7 @@ export interface Denial {
   readonly direction: 'out' | 'in';
   /** The interface by which it came in. */
   readonly interface: string;
+  /** As an entry of the policy would say it: `tcp`, `esp`, or a number. */
   readonly protocol: string;
   readonly source: string;
   readonly destination: string;

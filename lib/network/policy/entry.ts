@@ -52,11 +52,19 @@ const NUMBERS: ReadonlyMap<string, number> = new Map([
   ['sctp', 132],
   ['udplite', 136],
 ]);
+const NAMES: ReadonlyMap<number, string> = new Map(
+  [...NUMBERS].reverse().map(([name, number]) => [number, name]),
+);
 const TCP_AND_UDP: readonly number[] = [6, 17];
 const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 132, 136]);
 const NAME_MAX = 253;
 const LABEL_FORM = /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/;
 const EXPECTED = "as '93.184.216.0/24', 'tcp/443', 'example.com:443', '[2001:db8::1]:53' or '*'";
+
+/** How an entry would name a protocol: `tcp`, `esp`, or its number. */
+export function protocolWord(protocol: number): string {
+  return NAMES.get(protocol) ?? String(protocol);
+}
 
 /** Reads an entry; `list` names it in errors (`allowOut`). Throws a ConfigurationError. */
 export function parseEntry(text: string, list: string): PolicyEntry {

@@ -8,7 +8,6 @@
  */
 import { EventEmitter } from 'eventemitter3';
 import { Status } from '../../conntrack/entries.js';
-import { protocolName } from '../../conntrack/protocols/names.js';
 import { hasPorts, KEY_PORTS } from '../../conntrack/tuples.js';
 import { ConfigurationError } from '../../errors.js';
 import { AddressType } from '../../host.js';
@@ -22,7 +21,7 @@ import type { ManagedChains } from '../managed-chains.js';
 import { compilePolicy, DENIAL_GROUP, type PolicyLimits } from './chains.js';
 import { DEFAULT_DENIAL_LIMITS, type Denial, type DenialLimits, Denials } from './denials.js';
 import { DEFAULT_LIMITS, type DomainLimits, Domains } from './domains.js';
-import { domainCovers, normalName, type PolicyEntry } from './entry.js';
+import { domainCovers, normalName, type PolicyEntry, protocolWord } from './entry.js';
 import { readEnds } from './logged.js';
 import {
   type Answer,
@@ -309,7 +308,7 @@ export class Policy {
     return {
       direction: directionOf(rule, guests.has(inInterface)),
       interface: this.#core.interfaces.name(inInterface),
-      protocol: protocolName(protocol),
+      protocol: protocolWord(protocol),
       source: formatAddress(original, version, 0),
       destination,
       ...(hasPorts(protocol) === 1 ? { port: (reply[KEY_PORTS] as number) >>> 16 } : {}),
@@ -330,7 +329,7 @@ export class Policy {
     this.#tell({
       direction: directionOf(rule, active.guests.has(this.#core.interfaces.find(record.inInterface))),
       interface: record.inInterface,
-      protocol: protocolName(ends.protocol),
+      protocol: protocolWord(ends.protocol),
       source: ends.source,
       destination: ends.destination,
       ...(ends.port < 0 ? {} : { port: ends.port }),

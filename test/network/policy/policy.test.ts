@@ -320,6 +320,19 @@ describe('a change of the policy', () => {
 });
 
 describe('reports of denials', () => {
+  it('name the protocol as an entry that allows it would', () => {
+    const lab = new PolicyLab({ allowOut: ['9.9.9.9'] });
+    const protocols = ['50', '253'].map((number) => {
+      lab.denied.length = 0;
+      expect(lab.passes(`ip 10.0.0.2 > 1.1.1.1 proto ${number} data "abc"`)).toBe(false);
+      return lab.denied.map(({ protocol }) => protocol);
+    });
+    expect(protocols).toEqual([['esp'], ['253']]);
+    lab.policy.apply({ allowOut: ['esp', '253/*'] });
+    expect(lab.passes('ip 10.0.0.2 > 1.1.1.1 proto 50 data "abc"')).toBe(true);
+    expect(lab.passes('ip 10.0.0.2 > 1.1.1.1 proto 253 data "abc"')).toBe(true);
+  });
+
   it('of the same kind come once a second, with their count', () => {
     const lab = new PolicyLab({ denyOut: ['0.0.0.0/0'] });
     for (let i = 0; i < 5; i++) lab.send('lan', tcp('1.1.1.1:80', 4000 + i));
