@@ -157,10 +157,12 @@ export class Engine {
    * Restores saved connections beside the live ones, each with the time that it had left. Throws a ConfigurationError,
    * and nothing has changed then.
    */
-  restoreConnections(snapshot: Uint8Array, nowMs: number): Promise<Restored> {
-    return restoreSnapshot(this.tracker, snapshot, nowMs, (table, entry) => {
+  async restoreConnections(snapshot: Uint8Array, nowMs: number): Promise<Restored> {
+    const restored = await restoreSnapshot(this.tracker, snapshot, nowMs, (table, entry) => {
       this.nat.bindings(table.version).adopt(entry);
     });
+    if (this.tracker.count > 0) this.reaper.start(nowMs);
+    return restored;
   }
 
   /**
@@ -178,11 +180,12 @@ export class Engine {
   }
 
   /**
-   * Does what is due by time alone: the reaper's passes. The reaper starts when tracking is first needed, and stops
-   * when no rule needs it any more. Call it now and then, or at `nextMs`.
+   * Does what is due by time alone: the reaper's passes. The reaper starts when tracking is first needed or connections
+   * were restored, and stops when no rule needs it any more and none are left. Call it now and then, or at `nextMs`.
    */
   tick(nowMs: number): void {
-    if (this.isTracking(4) === 1 || this.isTracking(6) === 1) this.reaper.start(nowMs);
+    if (this.isTracking(4) === 1 || this.isTracking(6) === 1 || this.tracker.count > 0)
+      this.reaper.start(nowMs);
     else this.reaper.stop();
     this.reaper.advance(nowMs);
     this.tracker.expectations.sweep(this.tracker.timeOf(nowMs));
