@@ -24,6 +24,7 @@ import type { RuleEnvironment, RulePlace } from './environment.js';
 import { InterfaceTest } from './interfaces.js';
 import { createMatch } from './matches/create.js';
 import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, RuleFlag, type TableProgram } from './program.js';
+import { isFlowPureMatch, isFlowPureTarget } from './purity.js';
 import type { Release, SharedStates } from './shared.js';
 import { createTarget } from './targets/create.js';
 
@@ -108,6 +109,8 @@ class TableCompiler {
   readonly #words: Int32Array;
   readonly #packets: Float64Array;
   readonly #bytes: Float64Array;
+  readonly #isFlowPure: Uint8Array;
+  readonly #impureFrom: Int32Array;
   readonly #matches: Match[] = [];
   readonly #targets: Target[] = [];
   readonly #interfaces: InterfaceTest[] = [];
@@ -137,6 +140,8 @@ class TableCompiler {
     this.#words = new Int32Array(rules * this.#stride);
     this.#packets = new Float64Array(rules);
     this.#bytes = new Float64Array(rules);
+    this.#isFlowPure = new Uint8Array(rules);
+    this.#impureFrom = new Int32Array(rules);
   }
 
   compile(): TableProgram {
@@ -168,6 +173,8 @@ class TableCompiler {
       packets: this.#packets,
       bytes: this.#bytes,
       places: this.#places,
+      isFlowPure: this.#isFlowPure,
+      impureFrom: this.#impureFrom,
       releases: this.#releases.slice(before),
       depth,
     };
@@ -191,11 +198,16 @@ class TableCompiler {
     const at = index * this.#stride;
     words[at] = this.#conditions(at, spec);
     words[at + 4] = this.#matches.length;
+    let impureFrom = -1;
     for (const match of spec.matches) {
       const made = createMatch(match, scope);
-      if (made !== undefined) this.#matches.push(made);
+      if (made === undefined) continue;
+      if (impureFrom < 0 && !isFlowPureMatch(match)) impureFrom = this.#matches.length;
+      this.#matches.push(made);
     }
     words[at + 5] = this.#matches.length;
+    this.#impureFrom[index] = impureFrom < 0 ? this.#matches.length : impureFrom;
+    this.#isFlowPure[index] = impureFrom < 0 && isFlowPureTarget(spec.target) ? 1 : 0;
     this.#target(at, spec.target, scope);
     this.#count(index, spec.counters ?? { packets: 0, bytes: 0 }, place);
   }
@@ -208,6 +220,7 @@ class TableCompiler {
           ? Action.POLICY_ACCEPT
           : Action.POLICY_DROP;
     this.#words[index * this.#stride + 6] = action;
+    this.#isFlowPure[index] = 1;
     this.#count(index, chain.policy === undefined ? { packets: 0, bytes: 0 } : chain.counters, {
       table: this.#table.name,
       chain: chain.name,

@@ -76,6 +76,10 @@ export interface TableProgram {
   readonly bytes: Float64Array;
   /** [rules] where each stands. */
   readonly places: readonly RulePlace[];
+  /** [rules] 1: all of its conditions depend on the flow alone, and its target only leads on or decides (`purity.ts`). */
+  readonly isFlowPure: Uint8Array;
+  /** [rules] first of its matches that depends on more than the flow, or where they end. */
+  readonly impureFrom: Int32Array;
   /** Lets go of what the rules share with others. */
   readonly releases: readonly Release[];
   /** Most jumps that can be open at a time. */

@@ -1,7 +1,7 @@
 /**
  * The rules of one family: its tables, replaced as a whole, walked per packet, saved with their counters.
  *
- * Hot: `hasTable`, `needsTracking`, `traverse`. The rest is configuration. Replacing is atomic: everything
+ * Hot: `hasTable`, `needsTracking`, `traverse`, `replay`. The rest is configuration. Replacing is atomic: everything
  * is compiled before anything is exchanged, and tables that the new ruleset does not name stay as they are. A table
  * that was never named does not exist: packets pass it uncounted.
  */
@@ -23,11 +23,16 @@ export type { LogRecord, RuleEnvironment, RulePlace, RulesObservers } from './en
 const ACCEPT = Verdict.ACCEPT;
 const NONE = NO_CHAIN;
 const MARKED_ZONE = ZONE_FROM_MARK;
+/** Numbers of rules in a recorded way, see `record.ts`. */
+const TABLE_SHIFT = 24;
+const RULE_MASK = 0xffffff;
 
 export class Rules {
   readonly family: Family;
   /** Whether a rule needs connections to be tracked: 1 or 0. */
   needsTracking: 0 | 1 = 0;
+  /** Another number (int32) after each change of rules, counters, interfaces, or of the way in which packets are walked. */
+  generation = 0;
   readonly #environment: RuleEnvironment;
   readonly #usualWalk: RuleWalk;
   #walk: Walk;
@@ -59,6 +64,32 @@ export class Rules {
     const verdict = this.#walk.run(program, hook, packet, nowMs);
     if ((packet.template & MARKED_ZONE) !== 0) settleZone(packet);
     return verdict;
+  }
+
+  /** From now on the ways that packets take are written down, see `record.ts`. `into` is borrowed. Allocates nothing. */
+  startRecording(into: Int32Array): void {
+    this.#usualWalk.record.open(into);
+    if (this.#walk !== this.#usualWalk) this.#usualWalk.record.spoil();
+  }
+
+  /** How many numbers of rules were written, or -1 if the way must not be repeated. */
+  stopRecording(): number {
+    return this.#usualWalk.record.close();
+  }
+
+  /**
+   * Counts `packets` packets of together `bytes` bytes at the rules of `path[from, to)`, which was recorded when
+   * `generation` was what it is now.
+   */
+  replay(path: Int32Array, from: number, to: number, packets: number, bytes: number): void {
+    const programs = this.#programs;
+    for (let i = from; i < to; i++) {
+      const code = path[i] as number;
+      const program = programs[code >> TABLE_SHIFT] as TableProgram;
+      const rule = code & RULE_MASK;
+      program.packets[rule] = (program.packets[rule] as number) + packets;
+      program.bytes[rule] = (program.bytes[rule] as number) + bytes;
+    }
   }
 
   // ---- configuration ----
@@ -95,11 +126,17 @@ export class Rules {
   /** From now on packets take another way through the tables, one that tells of it (`explain/`); undefined: the usual one. */
   walkWith(walk: Walk | undefined): void {
     this.#walk = walk ?? this.#usualWalk;
+    this.#changed();
   }
 
   /** Interfaces were made, removed or renamed: rules ask for their names again. */
   interfacesChanged(): void {
     for (const program of this.#order) for (const test of program.interfaces) test.forget();
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.generation = (this.generation + 1) | 0;
   }
 
   #install(order: readonly TableProgram[]): void {
@@ -115,6 +152,7 @@ export class Rules {
     }
     this.#usualWalk.reserve(depth);
     this.needsTracking = order.some(({ spec }) => needsTracking(spec)) ? 1 : 0;
+    this.#changed();
   }
 
   // ---- reading ----
@@ -146,6 +184,7 @@ export class Rules {
       packets.fill(0);
       bytes.fill(0);
     }
+    this.#changed();
   }
 }
 

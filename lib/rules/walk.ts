@@ -16,6 +16,7 @@ import type { RulePlace, RulesObservers } from './environment.js';
 import { findTransport6 } from './headers6.js';
 import type { InterfaceTest } from './interfaces.js';
 import type { TableProgram } from './program.js';
+import { WalkRecord } from './record.js';
 
 // The layout and the codes of `program.ts`; kept here because imported bindings cost time.
 const RULE_WORDS_4 = 12;
@@ -59,6 +60,8 @@ export interface Walk {
 }
 
 export class RuleWalk implements Walk {
+  /** Of the walks that are taken while it is open. */
+  readonly record = new WalkRecord();
   readonly #context = new RuleContext();
   readonly #tracker: Tracker;
   readonly #observers: RulesObservers;
@@ -90,6 +93,8 @@ export class RuleWalk implements Walk {
     const base = this.#base;
     if (base + program.depth > this.#stack.length) this.reserve(program.depth);
     const stack = this.#stack;
+    const record = this.record;
+    const isRecording = record.isOpen;
     const stride = packet.version === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
     const inInterface = hook === OUTPUT ? 0 : packet.inInterface;
     const outInterface = hook <= INPUT ? 0 : packet.outInterface;
@@ -107,12 +112,18 @@ export class RuleWalk implements Walk {
       let i = words[at + 4] as number;
       while (i < to && (matches[i] as Match).matches(packet, context) === 1) i++;
       if (i < to) {
+        if (isRecording === 1 && i >= (program.impureFrom[rule] as number)) record.spoil();
         rule++;
         continue;
+      }
+      if (isRecording === 1) {
+        if (program.isFlowPure[rule] === 1) record.add(program.index, rule);
+        else record.spoil();
       }
       program.packets[rule] = (program.packets[rule] as number) + 1;
       program.bytes[rule] = (program.bytes[rule] as number) + (packet.end - packet.start);
       if (this.#observers.onRule !== undefined || packet.traced === 1) {
+        if (isRecording === 1) record.spoil();
         this.#tell(program.places[rule] as RulePlace, packet, hook);
       }
       switch (words[at + 6]) {
@@ -157,6 +168,7 @@ export class RuleWalk implements Walk {
     }
     if (context.hotdrop === 1) {
       context.hotdrop = 0;
+      if (isRecording === 1) record.spoil();
       packet.reason = RULE_MALFORMED;
       return DROP;
     }
