@@ -294,8 +294,11 @@ function isBoundTo({ words: bound }: BoundAddress, words: AddressWords): boolean
   return bound?.every((word, i) => word === words[i]) ?? true;
 }
 
+/** Whether an address is of one of our interfaces, or of a loopback prefix: all of those are ours (AnyIP). */
 function isOurs(router: Router, version: number, words: AddressWords): boolean {
-  return router.interfaces.owner(version, Int32Array.from(words), 0) > 0;
+  const { interfaces } = router;
+  const address = Int32Array.from(words);
+  return interfaces.owner(version, address, 0) > 0 || interfaces.loopbacks.covers(version, address, 0);
 }
 
 /** Addresses of all interfaces. */

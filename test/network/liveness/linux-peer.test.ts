@@ -2,10 +2,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../lib/clock.js';
-import { createGateway, type Gateway } from '../../../lib/network/gateway.js';
-import { attachTun, type TunAttachment } from '../../../lib/node/tun.js';
-import { formatPacket, parsePacket } from '../../../lib/scenario/notation.js';
+import { createGateway, formatPacket, type Gateway, ManualClock, parsePacket } from '../../../lib/index.js';
+import { attachTun, type TunAttachment } from '../../../lib/node/index.js';
 
 function missingForPeer(): string[] {
   if (process.platform !== 'linux') return ['Linux'];

@@ -1,8 +1,12 @@
 /** A gateway between a guest and servers, with a clock of its own, and TCP connections through it. */
-import { ManualClock } from '../../../lib/clock.js';
-import { createGateway, type Gateway } from '../../../lib/network/gateway.js';
-import type { GatewayOptions } from '../../../lib/network/gateway-options.js';
-import { formatPacket, parsePacket } from '../../../lib/scenario/notation.js';
+import {
+  createGateway,
+  formatPacket,
+  type Gateway,
+  type GatewayOptions,
+  ManualClock,
+  parsePacket,
+} from '../../../lib/index.js';
 
 export const RULES = [
   '*nat',
