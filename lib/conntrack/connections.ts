@@ -9,6 +9,7 @@ import { Change } from './context.js';
 import { type EntryId, Status } from './entries.js';
 import type { ExpectationEnd } from './expectations.js';
 import { type ExpectedConnection, readExpectation } from './expected-connection.js';
+import { ClockBit } from './inactivity.js';
 import { type ConntrackTable, DestroyReason } from './table.js';
 import type { Tracker } from './tracker.js';
 
@@ -85,7 +86,10 @@ export class Connections {
     tracker.eachTable((table) => {
       table.observe((_table, entry, reason) => {
         if (reason === DestroyReason.DISCARDED || this.events.listenerCount('destroy') === 0) return;
-        this.events.emit('destroy', this.#read(table, entry), END_REASONS[reason] as EndReason);
+        // What a RST in answer to a probe ended stays until the RST is on its way.
+        const isRefused = (table.entries.clock(entry) & ClockBit.REFUSED) !== 0;
+        const why = isRefused && reason === DestroyReason.TIMEOUT ? DestroyReason.RST : reason;
+        this.events.emit('destroy', this.#read(table, entry), END_REASONS[why] as EndReason);
       });
     });
   }

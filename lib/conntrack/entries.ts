@@ -10,7 +10,7 @@
  *       12 packets    13 bytes     14 bytes high (20 bits) << 12 | packets high (12 bits)    15 sequence offset id
  *   line 2 shared
  *        0 status      1 expires    2 mark        3 protocol state 0-7 | protocol words 8-31
- *        4-7 protocol words          8 born       9 zone 0-15 | zone direction 16-17 | clock 18-21
+ *        4-7 protocol words          8 born       9 zone 0-15 | zone direction 16-17 | clock 18-22
  *       10 masquerade interface     11, 12 links of the source chain   13 generation
  *       14 extension id             15 CT timeout policy id
  *   line 3 (IPv6 only)
@@ -90,7 +90,7 @@ const GENERATION = SHARED + 13;
 const EXTENSION = SHARED + 14;
 const POLICY = SHARED + 15;
 const WIDE = 48;
-const CLOCK_BITS = 15 << 18;
+const CLOCK_BITS = 31 << 18;
 
 const REPLY_BIT = 1 << 31;
 const KEY_PORTS = 8;
@@ -312,7 +312,7 @@ export class Entries {
 
   /** Bits of the clocks that find silent connections, see `inactivity.ts`. */
   clock(entry: EntryId): number {
-    return ((this.words[entry + ZONE] as number) >>> 18) & 15;
+    return ((this.words[entry + ZONE] as number) >>> 18) & 31;
   }
 
   setClock(entry: EntryId, bits: number): void {

@@ -4,10 +4,11 @@
  * Every interval a sweep visits each record; it finds the bit set and acts, or sets it. Packets clear it. So a connection
  * that was used last at t is acted upon in (t + T, t + 2T]. A sweep goes in slices of the store, each at its own moment,
  * and each record is visited once per interval. A slice that comes late puts off its next visit as well: nothing is found
- * silent too early.
+ * silent too early. Rounds that nobody came for are not made up for (`skipMissed`): one visit stands for all of them.
  *
  * Bits of an entry (`Entries.clock`): IDLE is about both directions, SILENT about one; PROBED says that an end was asked
- * whether it is alive, and not heard of since. `noteActivity` is hot, for entries with any bit; the rest is cold.
+ * whether it is alive, and not heard of since; REFUSED that it answered with a RST. `noteActivity` is hot, for entries
+ * with any bit; the rest is cold.
  */
 import type { Packet } from '../wire/packet.js';
 import { tcpEnd, tcpFlags, tcpSequence } from '../wire/tcp.js';
@@ -18,12 +19,13 @@ import type { ConntrackTable } from './table.js';
 import type { Tracker } from './tracker.js';
 
 /** Bits of {@link Entries.clock}. */
-export const ClockBit = { IDLE: 1, SILENT_ORIGINAL: 2, SILENT_REPLY: 4, PROBED: 8 } as const;
+export const ClockBit = { IDLE: 1, SILENT_ORIGINAL: 2, SILENT_REPLY: 4, PROBED: 8, REFUSED: 16 } as const;
 
 const IDLE = ClockBit.IDLE;
 const SILENT = ClockBit.SILENT_ORIGINAL;
 const BOTH_SILENT = ClockBit.SILENT_ORIGINAL | ClockBit.SILENT_REPLY;
 const PROBED = ClockBit.PROBED;
+const REFUSED = ClockBit.REFUSED;
 
 const TCP = 6;
 const TCP_CLOSE = 8;
@@ -37,7 +39,8 @@ const SLICES = 64;
 
 /**
  * A packet of a connection with clock bits was tracked. The answer to a probe says that the end lives, not that the
- * connection is used, unless `context.settings.probesCount` is 1; a RST in answer ends the entry behind this packet.
+ * connection is used, unless `context.settings.probesCount` is 1; a RST in answer ends the entry behind this packet,
+ * 1 ms later.
  */
 export function noteActivity(
   context: TrackContext,
@@ -57,6 +60,7 @@ export function noteActivity(
     if (!isAnswer || context.settings.probesCount === 1) after &= ~IDLE;
     if ((flags & RST) !== 0 && entries.state(entry) === TCP_CLOSE) {
       entries.setExpires(entry, (context.now + 1) | 0);
+      after |= REFUSED;
     }
   }
   entries.setClock(entry, after);
@@ -88,6 +92,15 @@ export class SlotClock {
   /** When the next slice is due, ms. */
   nextMs(): number {
     return this.#nextMs;
+  }
+
+  /**
+   * Nobody could call `advance` until `nowMs`: of the rounds that were due before, the last one alone is made, and slices
+   * that it has not come to yet wait for their moment in it.
+   */
+  skipMissed(nowMs: number): void {
+    const rounds = Math.floor((nowMs - this.#nextMs) / this.intervalMs);
+    if (rounds > 0) this.#nextMs += rounds * this.intervalMs;
   }
 
   /** Visits the slices that are due. */

@@ -76,6 +76,12 @@ export class Liveness implements Timed {
     this.#keepalive?.advance(nowMs);
   }
 
+  /** Nobody could say `advance` until `nowMs`: see `SlotClock.skipMissed`. */
+  skipMissed(nowMs: number): void {
+    this.#inactivity?.skipMissed(nowMs);
+    this.#keepalive?.skipMissed(nowMs);
+  }
+
   /** The inactivity clock's visit. */
   #age(table: ConntrackTable, entry: EntryId): void {
     const { entries } = table;

@@ -67,6 +67,7 @@ describe('a probe', () => {
     sandbox.until(60_000);
     expect(probes(sandbox)).toEqual([PROBE]);
     expect(sandbox.receive('lan', `${OUT} RST seq 1010 win 0`)).toHaveLength(1);
+    expect(sandbox.ended).toEqual([]);
     sandbox.until(60_001);
     expect(sandbox.gateway.engine.connections.list({}, 60_001).filter((one) => one.remainingMs > 0)).toEqual(
       [],
@@ -74,6 +75,18 @@ describe('a probe', () => {
     // A new connection on the same tuple is a new one.
     expect(sandbox.receive('lan', `${OUT} SYN seq 7`)).toHaveLength(1);
     expect(sandbox.gateway.engine.connections.list()[0]!.state).toBe('SYN_SENT');
+    expect(sandbox.ended).toEqual([['rst', 60_001]]);
+    sandbox.gateway.close();
+  });
+
+  it('that is answered by RST and met by nobody afterwards ends as rst too, when it is swept', () => {
+    const sandbox = new Sandbox({ keepalive: {} });
+    connect(sandbox);
+    sandbox.until(60_000);
+    sandbox.receive('lan', `${OUT} RST seq 1010 win 0`);
+    sandbox.until(200_000);
+    expect(sandbox.ended.map(([reason]) => reason)).toEqual(['rst']);
+    expect(sandbox.count).toBe(0);
     sandbox.gateway.close();
   });
 
