@@ -56,7 +56,11 @@ export { parseForward, type SpecOptions } from './network/forwards/spec.js';
 export { createGateway, type Gateway } from './network/gateway.js';
 export type { GatewayEvents, LeaseReport, NeighbourReport } from './network/gateway-events.js';
 export type { FrameRecorder, GatewayInterface, InterfaceCounters } from './network/gateway-interface.js';
-export type { GatewayInterfaceOptions, GatewayOptions } from './network/gateway-options.js';
+export type {
+  ChangeableOptions,
+  GatewayInterfaceOptions,
+  GatewayOptions,
+} from './network/gateway-options.js';
 export type { InterfaceOptions } from './network/interfaces.js';
 export type { Liveness, LivenessCounters } from './network/liveness/liveness.js';
 export type {

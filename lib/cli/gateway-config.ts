@@ -9,9 +9,8 @@ import { dirname, resolve } from 'node:path';
 import { ConfigurationError } from '../errors.js';
 import type { ForwardInput } from '../network/forwards/forwards.js';
 import { parseForward } from '../network/forwards/spec.js';
-import type { GatewayInterfaceOptions } from '../network/gateway-options.js';
+import type { ChangeableOptions, GatewayInterfaceOptions } from '../network/gateway-options.js';
 import { parseInterfaceAddress } from '../network/interfaces.js';
-import type { LivenessOptions } from '../network/liveness/options.js';
 import { parseMac } from '../network/mac.js';
 import type { PolicyOptions } from '../network/policy/policy.js';
 import { readServer } from '../node/dns-servers.js';
@@ -66,7 +65,7 @@ export interface DnsConfig {
   readonly maxPerClient?: number;
 }
 
-export interface GatewayConfig extends LivenessOptions {
+export interface GatewayConfig extends ChangeableOptions {
   readonly interfaces: readonly InterfaceConfig[];
   readonly routes?: readonly string[];
   readonly rules?: { readonly 4?: string; readonly 6?: string };
@@ -75,7 +74,6 @@ export interface GatewayConfig extends LivenessOptions {
   readonly forwards?: readonly ForwardInput[];
   readonly policy?: PolicyOptions;
   readonly dns?: DnsConfig;
-  readonly loopbackPrefixes?: readonly string[];
   readonly tracking?: 'auto' | 'always';
   readonly invalid?: 'pass' | 'drop';
   readonly maxConnections?: number;

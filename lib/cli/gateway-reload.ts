@@ -16,6 +16,7 @@ import {
   applyPolicy,
   applyRules,
   at,
+  changeableOf,
   type Leases,
   rehearse,
   routesOf,
@@ -23,10 +24,7 @@ import {
 import type { JSONPath } from './json-document.js';
 
 /** Keys that only a restart changes. */
-const FIXED = [
-  ...(['inactivity', 'keepalive', 'inside', 'loopbackPrefixes'] as const),
-  ...(['tracking', 'invalid', 'maxConnections'] as const),
-];
+const FIXED = ['tracking', 'invalid', 'maxConnections'] as const;
 const FIXED_OF_INTERFACES = [
   ...(['name', 'link', 'mtu', 'mac', 'adapter', 'capture'] as const),
   ...(['stations', 'dhcp', 'advertise'] as const),
@@ -51,6 +49,10 @@ export function reconfigure(
     changeSysctls(gateway, before, next, baseline, undo);
     const lost = changeAddresses(gateway, before, next, leases, undo);
     changeRoutes(gateway, before, next, leases, undo);
+    if (!isDeepStrictEqual(changeableOf(before.config), changeableOf(next.config))) {
+      at(next, [], () => gateway.change(changeableOf(next.config)));
+      undo.push(() => gateway.change(changeableOf(before.config)));
+    }
     changeRules(gateway, before, next, undo);
     if (!isDeepStrictEqual(before.config.forwards ?? [], next.config.forwards ?? [])) {
       applyForwards(gateway, next);

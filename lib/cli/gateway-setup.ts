@@ -5,7 +5,11 @@
 import { type Clock, ManualClock } from '../clock.js';
 import type { DnsOptions } from '../network/dns-forwarder.js';
 import { createGateway, type Gateway } from '../network/gateway.js';
-import type { GatewayInterfaceOptions, GatewayOptions } from '../network/gateway-options.js';
+import type {
+  ChangeableOptions,
+  GatewayInterfaceOptions,
+  GatewayOptions,
+} from '../network/gateway-options.js';
 import type { RulesObservers } from '../rules/rules.js';
 import { adaptersOf, type GatewayConfig, type LoadedConfig, linkOf } from './gateway-config.js';
 import type { JSONPath } from './json-document.js';
@@ -54,6 +58,9 @@ export function rehearse(loaded: LoadedConfig, leases?: Leases): void {
     for (const [i, route] of (config.routes ?? []).entries()) {
       at(loaded, ['routes', i], () => scratch.addRoute(route));
     }
+    for (const [key, value] of Object.entries(changeableOf(config))) {
+      at(loaded, [key], () => scratch.change({ [key]: value }));
+    }
   } finally {
     scratch.close();
   }
@@ -69,7 +76,6 @@ export function makeGateway(
 ): Gateway {
   const { config } = loaded;
   const { sysctls, tracking, invalid, maxConnections } = config;
-  const { inactivity, keepalive, inside, loopbackPrefixes } = config;
   const gateway = at(loaded, [], () =>
     createGateway({
       interfaces: interfacesOf(config, leases),
@@ -78,10 +84,7 @@ export function makeGateway(
       ...(tracking && { tracking }),
       ...(invalid && { invalid }),
       ...(maxConnections && { maxConnections }),
-      ...(inactivity && { inactivity }),
-      ...(keepalive && { keepalive }),
-      ...(inside && { inside }),
-      ...(loopbackPrefixes && { loopbackPrefixes }),
+      ...changeableOf(config),
       ...(config.dns && { dns: dnsOf(config.dns, answer) }),
       ...(observers && { observers }),
       ...(clock && { clock }),
@@ -98,6 +101,18 @@ export function makeGateway(
     throw error;
   }
   return gateway;
+}
+
+/** What `gateway.change` takes. */
+export function changeableOf(config: GatewayConfig): ChangeableOptions {
+  const { inactivity, keepalive, inside, timeWaitReuse, loopbackPrefixes } = config;
+  return {
+    ...(inactivity && { inactivity }),
+    ...(keepalive && { keepalive }),
+    ...(inside && { inside }),
+    ...(timeWaitReuse && { timeWaitReuse }),
+    ...(loopbackPrefixes && { loopbackPrefixes }),
+  };
 }
 
 /** Whether an interface has no addresses but its lease's. */

@@ -38,7 +38,7 @@ export interface TimeWaitOptions {
 }
 
 export class TimeWait {
-  readonly delayMs: number;
+  delayMs: number;
   #words4 = new Int32Array(0);
   #words6 = new Int32Array(0);
 
@@ -50,6 +50,11 @@ export class TimeWait {
         expected: `an integer from 1 to ${LONGEST_MS} ms`,
       });
     }
+  }
+
+  /** Takes the delay of another; what is remembered stays. */
+  follow({ delayMs }: TimeWait): void {
+    this.delayMs = delayMs;
   }
 
   /** Remembers a valid segment of a connection. */

@@ -2,6 +2,7 @@
  * Options of a gateway, as users write them.
  */
 import type { Clock } from '../clock.js';
+import type { TimeWaitOptions } from '../conntrack/time-wait.js';
 import type { EngineOptions } from '../engine.js';
 import type { AdvertiseOptions } from './advertisements.js';
 import type { DhcpOptions, FixedStation } from './dhcp.js';
@@ -32,13 +33,19 @@ export interface GatewayInterfaceOptions {
   readonly advertise?: AdvertiseOptions;
 }
 
+/** Options that a gateway may be given anew while it runs: `gateway.change`. */
+export interface ChangeableOptions extends LivenessOptions {
+  /** When a connection in TIME_WAIT gives its tuple to a new one. Left out: as in Linux. */
+  readonly timeWaitReuse?: TimeWaitOptions;
+  /** Prefixes that are loopback's alone, besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
+  readonly loopbackPrefixes?: readonly string[];
+}
+
 /** Options of `createGateway`; the engine's own may be among them. */
-export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptions, LivenessOptions {
+export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptions, ChangeableOptions {
   readonly interfaces: readonly GatewayInterfaceOptions[];
   /** As in `ip route add`: `default via 203.0.113.254`, `10.1.0.0/16 dev lan`; `-6` in front for IPv6. */
   readonly routes?: readonly string[];
-  /** Prefixes that are loopback's alone, besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
-  readonly loopbackPrefixes?: readonly string[];
   /** iptables-save text by family. */
   readonly rules?: { readonly 4?: string; readonly 6?: string };
   /** Settings by their names under /proc/sys. */

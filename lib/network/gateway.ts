@@ -11,6 +11,7 @@
  */
 import { EventEmitter } from 'eventemitter3';
 import { type Clock, systemClock } from '../clock.js';
+import { TimeWait } from '../conntrack/time-wait.js';
 import type { DropCounters } from '../counters.js';
 import type { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
@@ -28,7 +29,7 @@ import {
   type InterfaceLink,
   type InterfaceOwner,
 } from './gateway-interface.js';
-import type { GatewayOptions } from './gateway-options.js';
+import type { ChangeableOptions, GatewayOptions } from './gateway-options.js';
 import { GatewayServices } from './gateway-services.js';
 import { DEFAULT_MTU, type InterfacePlan, planInterface } from './interface-plan.js';
 import { parseInterfaceAddress } from './interfaces.js';
@@ -37,6 +38,7 @@ import { Liveness } from './liveness/liveness.js';
 import { type KeptPort, keepPort } from './local/reserve.js';
 import { TcpSockets } from './local/tcp.js';
 import { UdpSockets } from './local/udp.js';
+import { LoopbackPrefixes } from './loopback.js';
 import { formatMac, type Mac, parseMac } from './mac.js';
 import { NeighbourDiscovery } from './nd.js';
 import type { NeighbourEvent } from './neighbours.js';
@@ -229,6 +231,25 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
   /** The DNS service; undefined without. */
   get dns(): DnsForwarder | undefined {
     return this.services.dns;
+  }
+
+  /**
+   * Puts these options in the place of those before, what is left out included: silent connections, TIME_WAIT, loopback
+   * prefixes. Connections stay. Throws a ConfigurationError, and nothing has changed then.
+   */
+  change(options: ChangeableOptions): void {
+    const nowMs = this.#now();
+    const { context } = this.engine.tracker;
+    const { interfaces, routes } = this.router;
+    const timeWait = options.timeWaitReuse && new TimeWait(options.timeWaitReuse);
+    const loopbacks = new LoopbackPrefixes(options.loopbackPrefixes ?? []);
+    this.liveness.change(options);
+    if (timeWait === undefined || context.timeWait === undefined) context.timeWait = timeWait;
+    else context.timeWait.follow(timeWait);
+    interfaces.loopbacks.follow(loopbacks);
+    routes.followPrefixes();
+    this.engine.tick(nowMs);
+    this.#schedule();
   }
 
   // ---- local endpoints ----

@@ -23,15 +23,22 @@ const MULTICAST6 = 0xff;
 
 export class LoopbackPrefixes {
   /** Those that configuration added. */
-  readonly added: readonly LoopbackPrefix[];
-  readonly #rows4: Int32Array;
-  readonly #rows6: Int32Array;
+  added: readonly LoopbackPrefix[];
+  #rows4: Int32Array;
+  #rows6: Int32Array;
 
   /** From text: `fd00:1009:bacc::/48`. Throws a ConfigurationError. */
   constructor(texts: readonly string[]) {
     this.added = texts.map(parsePrefix);
     this.#rows4 = rowsOf(this.added, 4);
     this.#rows6 = rowsOf(this.added, 6);
+  }
+
+  /** Takes the prefixes of another. */
+  follow(other: LoopbackPrefixes): void {
+    this.added = other.added;
+    this.#rows4 = other.#rows4;
+    this.#rows6 = other.#rows6;
   }
 
   /** Whether an IPv4 address is in one of the prefixes. */

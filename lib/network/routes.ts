@@ -109,6 +109,8 @@ export class Routes {
   readonly #local6 = new RouteTable();
   readonly #main4 = new RouteTable();
   readonly #main6 = new RouteTable();
+  /** Local routes that are there for loopback prefixes. */
+  #ofPrefixes: ReadonlySet<Route> = new Set();
 
   /** Type of the route found: an {@link AddressType}; UNSPEC (0) if there is none. */
   type = 0;
@@ -126,13 +128,25 @@ export class Routes {
       this.#multicast(index);
       for (const address of interfaces.addresses(index)) this.#connect(index, address);
     }
-    // Every address of a loopback prefix is local (AnyIP).
-    for (const { version, words, prefix } of interfaces.loopbacks.added) {
-      const route = { version, network: words, prefix, type: LOCAL, interface: this.#loopback, metric: 0 };
-      (version === 4 ? this.#local4 : this.#local6).add(route);
+    this.followPrefixes();
+  }
+
+  /** Makes every address of a loopback prefix local (AnyIP), and those of prefixes that are none any more not. */
+  followPrefixes(): void {
+    const gone = this.#ofPrefixes;
+    for (const table of [this.#local4, this.#local6]) {
+      if (gone.size > 0) table.remove((route) => gone.has(route));
     }
   }
 
+    const routes = this.#interfaces.loopbacks.added.map(
+      ({ version, words, prefix }): Route => ({
+        ...{ version, network: words, prefix },
+        ...{ type: LOCAL, interface: this.#loopback, metric: 0 },
+      }),
+    );
+    for (const route of routes) (route.version === 4 ? this.#local4 : this.#local6).add(route);
+    this.#ofPrefixes = new Set(routes);
   /**
    * Finds the route to `words[at..at+3]`; with `oif` > 0 only routes over that interface count. Returns its type,
    * UNSPEC if there is none; the other fields tell the rest.

@@ -103,6 +103,7 @@ const EVERYTHING: GatewayConfig & { $schema: string } = {
   inactivity: { intervalMs: 60_000, onExpiry: 'reset-inside', probeAnswers: 'counted' },
   keepalive: { intervalMs: 20_000 },
   inside: ['lan'],
+  timeWaitReuse: { delayMs: 500 },
   loopbackPrefixes: ['fd00:1009:bacc::/48'],
   tracking: 'always',
   invalid: 'drop',

@@ -6,7 +6,7 @@ import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { GatewayConfig } from '../../lib/cli/gateway-config.js';
+import { type GatewayConfig, gatewaySchema } from '../../lib/cli/gateway-config.js';
 import { GatewayLog } from '../../lib/cli/gateway-log.js';
 import { GatewayRun } from '../../lib/cli/gateway-run.js';
 import type { Gateway } from '../../lib/network/gateway.js';
@@ -44,6 +44,11 @@ const OTHER: GatewayConfig = {
   rules: { 4: 'other.v4', 6: 'other.v6' },
   sysctls: { 'net.netfilter.nf_conntrack_udp_timeout': 50, 'net.ipv4.ip_default_ttl': 99 },
   forwards: ['tcp 8081:10.3.0.2/80', 'udp 9000:10.0.0.2/9000'],
+  inactivity: { intervalMs: 60_000, onExpiry: 'reset-both', probeAnswers: 'counted' },
+  keepalive: { intervalMs: 20_000 },
+  inside: ['lan'],
+  timeWaitReuse: { delayMs: 77 },
+  loopbackPrefixes: ['10.99.0.0/16'],
 };
 
 let folder = '';
@@ -99,6 +104,10 @@ function state({ gateway }: GatewayRun) {
     requests: forwards.requests,
     timeout: gateway.getSysctl('net.netfilter.nf_conntrack_udp_timeout'),
     ttl: gateway.getSysctl('net.ipv4.ip_default_ttl'),
+    timeWait: gateway.engine.tracker.context.timeWait?.delayMs,
+    loopbacks: router.interfaces.loopbacks.added,
+    probesCount: gateway.engine.tracker.context.settings.probesCount,
+    silence: gateway.liveness.nextMs() < Number.POSITIVE_INFINITY,
   };
 }
 
@@ -120,6 +129,12 @@ describe('a reload', () => {
     run.reload();
     const second = state(run);
     expect(second).toMatchObject({ timeout: 50, ttl: 99, requests: [{ spec: '8081:10.3.0.2/80' }, {}] });
+    expect(second).toMatchObject({
+      timeWait: 77,
+      loopbacks: [{ prefix: 16 }],
+      probesCount: 1,
+      silence: true,
+    });
     expect(second.rules[0]?.join('')).toContain('-A FORWARD -s 192.0.2.0/24 -j DROP');
     expect(second.rules[0]?.join('')).not.toContain('MASQUERADE');
     expect(second.rules[1]?.join('')).toContain('-A FORWARD -j DROP');
@@ -175,6 +190,12 @@ describe('a reload', () => {
       { ...OTHER, interfaces: [...OTHER.interfaces, { name: 'dmz', addresses: [] }] },
       'restart only',
     ],
+    ['silence', { ...OTHER, inside: ['nowhere'] }, "inside[0]: no such interface is inside ('nowhere')"],
+    [
+      'a prefix',
+      { ...OTHER, loopbackPrefixes: ['10.99.0.1/16'] },
+      'loopbackPrefixes[0]: loopback prefix: host bits',
+    ],
     ['a size', { ...OTHER, maxConnections: 7 }, 'maxConnections changes with a restart only'],
   ])('that is refused for %s changes nothing', async (_what, config, expected) => {
     const run = await start(CONFIG);
@@ -182,6 +203,27 @@ describe('a reload', () => {
     configure(config);
     expect(() => run.reload()).toThrow(expected);
     expect(state(run)).toEqual(before);
+  });
+
+  test('takes or refuses every key of the schema: none is passed over', async () => {
+    const keys = Object.keys(gatewaySchema().properties ?? {}).filter((key) => key !== '$schema');
+    const refused: Partial<Record<keyof GatewayConfig, unknown>> = {
+      tracking: 'always',
+      invalid: 'drop',
+      maxConnections: 7,
+      sets: 'sets2',
+      dns: { on: ['lan'] },
+    };
+    writeFileSync(join(folder, 'sets2'), 'create known hash:ip\n');
+    const taken = keys.filter((key) => !(key in refused));
+    // What OTHER has of these is seen in `state` by the test above.
+    const { policy = {}, ...changed } = { ...OTHER, policy: { denyOut: ['0.0.0.0/0'] } };
+    expect(Object.keys({ ...changed, policy }).sort()).toEqual(taken.sort());
+    const run = await start(CONFIG);
+    for (const [key, value] of Object.entries(refused)) {
+      configure({ ...CONFIG, [key]: value } as GatewayConfig);
+      expect(() => run.reload(), key).toThrow(/changes with a restart only/);
+    }
   });
 
   test('that fails half way is undone, though the rehearsal saw nothing', async () => {

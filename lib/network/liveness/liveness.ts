@@ -6,7 +6,7 @@
  * sees a repeated ACK; a RST in answer closes the peer's side too, and the entry is gone with it.
  * What it does not do: nothing is sent to the gateway's own programs, and nothing for what is not TCP.
  */
-import { Direction, type EntryId } from '../../conntrack/entries.js';
+import { Direction, type EntryId, Status } from '../../conntrack/entries.js';
 import { ClockBit, SlotClock } from '../../conntrack/inactivity.js';
 import { setLastDirection } from '../../conntrack/protocols/tcp-memory.js';
 import { type ConntrackTable, DestroyReason } from '../../conntrack/table.js';
@@ -17,7 +17,7 @@ import type { Timed } from '../timers.js';
 import { type ExpiryPolicy, type LivenessOptions, readInterval, readPolicy } from './options.js';
 import { makeProbe, makeReset, senderOf } from './segments.js';
 
-const { IDLE, SILENT_ORIGINAL, PROBED } = ClockBit;
+const { IDLE, SILENT_ORIGINAL, SILENT_REPLY, PROBED } = ClockBit;
 const DIRECTIONS = [Direction.ORIGINAL, Direction.REPLY] as const;
 
 const TCP = 6;
@@ -38,32 +38,58 @@ export interface LivenessCounters {
 export class Liveness implements Timed {
   readonly counters: LivenessCounters = { expired: 0, resets: 0, probes: 0 };
   readonly #router: Router;
-  readonly #inactivity: SlotClock | undefined;
-  readonly #keepalive: SlotClock | undefined;
-  readonly #policy: ExpiryPolicy;
-  readonly #inside: ReadonlySet<number> | undefined;
+  #inactivity: SlotClock | undefined = undefined;
+  #keepalive: SlotClock | undefined = undefined;
+  #policy: ExpiryPolicy = 'silent';
+  #inside: ReadonlySet<number> | undefined = undefined;
   readonly #address = new Int32Array(4);
 
   /** Throws a ConfigurationError. */
   constructor(router: Router, options: LivenessOptions) {
     this.#router = router;
-    const { inactivity, keepalive, inside } = options;
-    const { tracker } = router.engine;
-    this.#policy = readPolicy(inactivity?.onExpiry);
-    this.#inside = inside === undefined ? undefined : new Set(inside.map((name) => indexOf(router, name)));
-    if (inactivity !== undefined) {
-      const intervalMs = readInterval('inactivity', inactivity.intervalMs, INACTIVITY_MS);
-      tracker.context.settings.probesCount = inactivity.probeAnswers === 'counted' ? 1 : 0;
-      this.#inactivity = new SlotClock(tracker, intervalMs, router.nowMs, (table, entry) =>
-        this.#age(table, entry),
-      );
+    this.change(options);
+  }
+
+  /**
+   * Puts these options in the place of those before. A clock whose interval changes begins anew: to it every connection
+   * was used just now. Throws a ConfigurationError, and nothing has changed then.
+   */
+  change({ inactivity, keepalive, inside }: LivenessOptions): void {
+    const policy = readPolicy(inactivity?.onExpiry);
+    const indices =
+      inside === undefined ? undefined : new Set(inside.map((name) => indexOf(this.#router, name)));
+    const idleMs = inactivity && readInterval('inactivity', inactivity.intervalMs, INACTIVITY_MS);
+    const silentMs = keepalive && readInterval('keepalive', keepalive.intervalMs, KEEPALIVE_MS);
+    this.#policy = policy;
+    this.#inside = indices;
+    const { settings } = this.#router.engine.tracker.context;
+    settings.probesCount = inactivity?.probeAnswers === 'counted' ? 1 : 0;
+    if (idleMs !== this.#inactivity?.intervalMs) {
+      this.#inactivity = this.#begin(idleMs, IDLE, (table, entry) => this.#age(table, entry));
     }
-    if (keepalive !== undefined) {
-      const intervalMs = readInterval('keepalive', keepalive.intervalMs, KEEPALIVE_MS);
-      this.#keepalive = new SlotClock(tracker, intervalMs, router.nowMs, (table, entry) =>
-        this.#ask(table, entry),
-      );
+    if (silentMs !== this.#keepalive?.intervalMs) {
+      const bits = SILENT_ORIGINAL | SILENT_REPLY | PROBED;
+      this.#keepalive = this.#begin(silentMs, bits, (table, entry) => this.#ask(table, entry));
     }
+  }
+
+  /** A clock, if there is an interval, for which nothing is marked with its `bits` yet. */
+  #begin(
+    intervalMs: number | undefined,
+    bits: number,
+    visit: (table: ConntrackTable, entry: EntryId) => void,
+  ): SlotClock | undefined {
+    const { tracker } = this.#router.engine;
+    for (const { entries } of tracker.tables()) {
+      for (let slot = 0; slot < entries.slots.highWater; slot++) {
+        const entry = entries.entryOfSlot(slot);
+        if ((entries.status(entry) & Status.CONFIRMED) === 0) continue;
+        entries.setClock(entry, entries.clock(entry) & ~bits);
+      }
+    }
+    return intervalMs === undefined
+      ? undefined
+      : new SlotClock(tracker, intervalMs, this.#router.nowMs, visit);
   }
 
   nextMs(): number {
