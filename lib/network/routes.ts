@@ -137,8 +137,6 @@ export class Routes {
     for (const table of [this.#local4, this.#local6]) {
       if (gone.size > 0) table.remove((route) => gone.has(route));
     }
-  }
-
     const routes = this.#interfaces.loopbacks.added.map(
       ({ version, words, prefix }): Route => ({
         ...{ version, network: words, prefix },
@@ -147,6 +145,8 @@ export class Routes {
     );
     for (const route of routes) (route.version === 4 ? this.#local4 : this.#local6).add(route);
     this.#ofPrefixes = new Set(routes);
+  }
+
   /**
    * Finds the route to `words[at..at+3]`; with `oif` > 0 only routes over that interface count. Returns its type,
    * UNSPEC if there is none; the other fields tell the rest.
