@@ -6,9 +6,11 @@ import type { Engine } from '../engine.js';
 import type { Packet } from '../wire/packet.js';
 import type { Interfaces } from './interfaces.js';
 import type { AnswerLimits } from './limits.js';
+import type { Origin } from './link.js';
 import type { PortRegistry } from './local/registry.js';
 import type { OptionsHost } from './options.js';
 import type { Passage, Passages } from './passage.js';
+import type { Offload } from './port.js';
 import type { Routes } from './routes.js';
 import type { RouterSettings } from './settings.js';
 
@@ -46,6 +48,15 @@ export interface RouterCore extends OptionsHost {
    * `oif` > 0 leave by that interface whatever routes say.
    */
   sendOwn(bytes: Uint8Array, about: Packet | undefined, oif: number): void;
+  /** Gives a packet to its link, past all hooks. */
+  transmit(
+    out: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    origin: Origin,
+    offload: Offload | undefined,
+  ): void;
   /** Counts a drop that is the router's own decision and lets the packet's connection go. */
   drop(passage: Passage, reason: DropReason): void;
   /** Writes the source address for packets to `words[at..]` into `into[0..3]`; 0 if there is none. */

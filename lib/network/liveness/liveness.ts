@@ -15,7 +15,7 @@ import { AddressType } from '../../host.js';
 import type { Router } from '../router.js';
 import type { Timed } from '../timers.js';
 import { type ExpiryPolicy, type LivenessOptions, readInterval, readPolicy } from './options.js';
-import { makeProbe, makeReset, senderOf } from './segments.js';
+import { makeProbe, makeReset, senderOf, sendSegment } from './segments.js';
 
 const { IDLE, SILENT_ORIGINAL, SILENT_REPLY, PROBED } = ClockBit;
 const DIRECTIONS = [Direction.ORIGINAL, Direction.REPLY] as const;
@@ -123,7 +123,7 @@ export class Liveness implements Timed {
     if (this.#policy !== 'silent' && entries.protocol(entry) === TCP) {
       for (const direction of DIRECTIONS) {
         if (this.#policy === 'reset-inside' && !this.#isInside(table, entry, direction)) continue;
-        if (this.#send(makeReset(this.#router, table, entry, direction), table.version)) {
+        if (sendSegment(this.#router, makeReset(this.#router, table, entry, direction), table.version)) {
           this.counters.resets++;
         }
       }
@@ -148,7 +148,8 @@ export class Liveness implements Timed {
       entries.setClock(entry, bits | PROBED);
       // The peer has spoken, by us: what the end answers is no retransmission of what it said before.
       setLastDirection(entries, entry, (1 - direction) as Direction);
-      if (this.#send(makeProbe(this.#router, table, entry, direction), table.version)) this.counters.probes++;
+      const probe = makeProbe(this.#router, table, entry, direction);
+      if (sendSegment(this.#router, probe, table.version)) this.counters.probes++;
     }
   }
 
@@ -166,17 +167,6 @@ export class Liveness implements Timed {
     if (this.#inside !== undefined) return this.#inside.has(index);
     const version = table.version as 4 | 6;
     return !routes.list(version).some((route) => route.prefix === 0 && route.interface === index);
-  }
-
-  /** Sends a segment by the route to its destination; false if that is no other host. */
-  #send(bytes: Uint8Array, version: number): boolean {
-    const { routes } = this.#router;
-    const at = version === 4 ? 16 : 24;
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < 4; i++) this.#address[i] = version === 6 || i === 0 ? view.getInt32(at + 4 * i) : 0;
-    if (routes.find(version, this.#address, 0, 0) !== AddressType.UNICAST) return false;
-    this.#router.transmit(routes.interface, bytes, 0, bytes.length, 'generated', undefined);
-    return true;
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Direction, EntryId } from '../../conntrack/entries.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
+import { AddressType } from '../../host.js';
 import { sumPseudoHeader } from '../../wire/checksum.js';
 import { IPV4_DF } from '../../wire/ipv4.js';
 import { makeIpv4, makeIpv6, put16, put32, sealTransport } from '../../wire/segment.js';
@@ -18,6 +19,8 @@ const TCP_BYTES = 20;
 const NO_OPTIONS = new Uint8Array(0);
 /** Flag of a direction: its `tdMaxAck` is valid. */
 const MAXACK_SET = 32;
+
+const receiver = new Int32Array(4);
 
 /** Words of an end's address in `into[at..]`: the sender of a direction. */
 export function senderOf(
@@ -76,6 +79,17 @@ function acknowledged(table: ConntrackTable, entry: EntryId, direction: Directio
   const { entries } = table;
   if ((entries.tdFlags(entry, direction) & MAXACK_SET) !== 0) return entries.tdMaxAck(entry, direction);
   return entries.tdEnd(entry, (1 - direction) as Direction);
+}
+
+/** Sends a segment made here by the route to its receiver, past the rules; false if that is no other host. */
+export function sendSegment(core: RouterCore, bytes: Uint8Array, version: number): boolean {
+  const { routes } = core;
+  const at = version === 4 ? 16 : 24;
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < 4; i++) receiver[i] = version === 6 || i === 0 ? view.getInt32(at + 4 * i) : 0;
+  if (routes.find(version, receiver, 0, 0) !== AddressType.UNICAST) return false;
+  core.transmit(routes.interface, bytes, 0, bytes.length, 'generated', undefined);
+  return true;
 }
 
 interface Fields {

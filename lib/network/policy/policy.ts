@@ -7,7 +7,8 @@
  * Names get their addresses from the DNS answers that guests are given (`observeDnsAnswer`), never by asking.
  */
 import { EventEmitter } from 'eventemitter3';
-import { Status } from '../../conntrack/entries.js';
+import { Direction, Status } from '../../conntrack/entries.js';
+import { TcpState } from '../../conntrack/protocols/tcp-states.js';
 import { hasPorts, KEY_PORTS } from '../../conntrack/tuples.js';
 import { ConfigurationError } from '../../errors.js';
 import { AddressType } from '../../host.js';
@@ -17,6 +18,7 @@ import type { RouterCore } from '../core.js';
 import { type DnsAddress, readAddresses, readDns } from '../dns.js';
 import type { FlowReview, ReviewedFlow } from '../flow-review.js';
 import type { ForwardInput, ForwardRequest, Forwards } from '../forwards/forwards.js';
+import { makeReset, sendSegment } from '../liveness/segments.js';
 import type { ManagedChains } from '../managed-chains.js';
 import { compilePolicy, DENIAL_GROUP, type PolicyLimits } from './chains.js';
 import { DEFAULT_DENIAL_LIMITS, type Denial, type DenialLimits, Denials } from './denials.js';
@@ -92,6 +94,7 @@ interface Active {
   readonly reasons: ReadonlyMap<string, string>;
 }
 
+const TCP = 6;
 const NEW_PER_SECOND_MAX = 10_000;
 
 export class Policy {
@@ -274,7 +277,20 @@ export class Policy {
     if (answer === undefined || answer.verdict === 'allow') return true;
     // The next packet from where it began meets the chains, and is told of there.
     if (flow.isReply) this.#tell(this.#denialOf(active, flow, answer));
+    if ((active.options.deny ?? 'reject') === 'reject' && !answer.rule.startsWith('protect ')) {
+      this.#resetEnds(flow);
+    }
     return false;
+  }
+
+  /** Tells the ends of a connection that is cut; rules answer the one whose packet begins it anew. */
+  #resetEnds({ table, entry, protocol, version, isReply }: ReviewedFlow): void {
+    const state = table.entries.state(entry);
+    if (protocol !== TCP || state < TcpState.SYN_RECV || state > TcpState.LAST_ACK) return;
+    const isAnswered = !isReply && this.#core.engine.tracker.context.settings.tcpLoose === 1;
+    for (const end of isAnswered ? [Direction.REPLY] : [Direction.ORIGINAL, Direction.REPLY]) {
+      sendSegment(this.#core, makeReset(this.#core, table, entry, end), version);
+    }
   }
 
   #judge({ model, guests }: Active, flow: ReviewedFlow): Answer | undefined {

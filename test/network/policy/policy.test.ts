@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DropReason } from '../../../lib/counters.js';
 import { ConfigurationError } from '../../../lib/errors.js';
+import type { PolicyOptions } from '../../../lib/network/policy/policy.js';
 import { PolicyLab } from './lab.js';
 
 const SYN = 'SYN seq 1';
@@ -264,7 +265,8 @@ describe('a change of the policy', () => {
     expect(lab.flows()).toHaveLength(2);
     expect(lab.passes('tcp 10.0.0.2:4000 > 1.1.1.1:80 ACK seq 2 ack 10')).toBe(true);
     expect(lab.send('lan', 'tcp 10.0.0.2:4000 > 2.2.2.2:80 ACK seq 2 ack 10')).toEqual([
-      expect.stringMatching(/^lan: tcp 2\.2\.2\.2:80 > 10\.0\.0\.2:4000 RST/),
+      expect.stringMatching(/^wan: tcp 203\.0\.113\.1:4000 > 2\.2\.2\.2:80 RST,ACK seq 2 ack 10 win 0/),
+      expect.stringMatching(/^lan: tcp 2\.2\.2\.2:80 > 10\.0\.0\.2:4000 RST seq 10 /),
     ]);
     expect(ended).toEqual(['2.2.2.2 rule-changed']);
     expect(lab.denied).toMatchObject([{ destination: '2.2.2.2', port: 80, rule: 'not in allowOut' }]);
@@ -273,11 +275,39 @@ describe('a change of the policy', () => {
   it('cuts them also when the other side speaks first', () => {
     const lab = established();
     lab.policy.apply({ allowOut: ['1.1.1.1'] });
-    expect(lab.send('wan', 'tcp 2.2.2.2:80 > 203.0.113.1:4000 ACK seq 10 ack 2 len 5')).toEqual([]);
+    expect(lab.send('wan', 'tcp 2.2.2.2:80 > 203.0.113.1:4000 ACK seq 10 ack 2 len 5')).toEqual([
+      expect.stringMatching(/^lan: tcp 2\.2\.2\.2:80 > 10\.0\.0\.2:4000 RST,ACK seq 10 ack 2 win 0/),
+      expect.stringMatching(/^wan: tcp 203\.0\.113\.1:4000 > 2\.2\.2\.2:80 RST,ACK seq 2 ack 10 win 0/),
+    ]);
+    expect(lab.flows()).toHaveLength(1);
     expect(lab.denied).toMatchObject([
       { direction: 'out', interface: 'lan', source: '10.0.0.2', destination: '2.2.2.2', port: 80 },
     ]);
     expect(lab.send('wan', 'tcp 1.1.1.1:80 > 203.0.113.1:4000 ACK seq 10 ack 2 len 5')).toHaveLength(1);
+  });
+
+  it.each([
+    ['deny: drop', { allowOut: ['1.1.1.1'], deny: 'drop' }],
+    ['what is protected', { protect: ['2.2.2.2'] }],
+  ] as const)('cuts without a word: %s', (_what, options) => {
+    for (const isGuestFirst of [true, false]) {
+      const lab = established();
+      lab.policy.apply(options as PolicyOptions);
+      const said = isGuestFirst
+        ? lab.send('lan', 'tcp 10.0.0.2:4000 > 2.2.2.2:80 ACK seq 2 ack 10')
+        : lab.send('wan', 'tcp 2.2.2.2:80 > 203.0.113.1:4000 ACK seq 10 ack 2 len 5');
+      expect(said).toEqual([]);
+      expect(lab.flows()).toHaveLength(1);
+    }
+  });
+
+  it('tells both ends of a cut connection also where nothing is picked up in the middle', () => {
+    const lab = established();
+    lab.router.sysctl('net.netfilter.nf_conntrack_tcp_loose', 0);
+    lab.policy.apply({ allowOut: ['1.1.1.1'] });
+    const said = lab.send('lan', 'tcp 10.0.0.2:4000 > 2.2.2.2:80 ACK seq 2 ack 10');
+    expect(said.map((one) => one.slice(0, 5))).toEqual(['lan: ', 'wan: ']);
+    expect(said.every((one) => one.includes('RST,ACK'))).toBe(true);
   });
 
   it('that a listener makes of a denial holds for the next packet', () => {
