@@ -10,12 +10,7 @@
  * `dropped` if the packet did not leave.
  */
 import { expect } from 'vitest';
-import { Direction, type EntryId, NIL } from '../../../lib/conntrack/entries.js';
-import { stateName } from '../../../lib/conntrack/protocols/names.js';
-import type { ConntrackTable } from '../../../lib/conntrack/table.js';
-import { Router, type RouterOptions } from '../../../lib/network/router.js';
-import { parsePacket } from '../../../lib/scenario/notation.js';
-import { Packet } from '../../../lib/wire/packet.js';
+import { type Connection, Packet, parsePacket, Router, type RouterOptions } from '../../../lib/index.js';
 
 export const SNAT = '*nat\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n';
 export const ONE_PORT = '*nat\n-A POSTROUTING -o wan -p tcp -j SNAT --to-source 203.0.113.1:7000\nCOMMIT\n';
@@ -55,10 +50,6 @@ export class Network {
     };
   }
 
-  get table(): ConntrackTable {
-    return this.router.engine.tracker.table(4);
-  }
-
   /** Sends a packet in; what leaves because of it. */
   send(from: 'lan' | 'wan', text: string): Sent[] {
     const before = this.sent.length;
@@ -66,30 +57,12 @@ export class Network {
     return this.sent.slice(before);
   }
 
-  /** Entries alive now. */
-  entries(): EntryId[] {
-    const { entries } = this.table;
-    const found: EntryId[] = [];
-    const now = this.router.engine.tracker.timeOf(this.nowMs);
-    for (let slot = 0; slot < entries.slots.highWater; slot++) {
-      const entry = entries.entryOfSlot(slot);
-      if ((entries.status(entry) & 8) === 0 || (entries.status(entry) & 512) !== 0) continue;
-      if (entries.hasExpired(entry, now) === 0) found.push(entry);
-    }
-    return found;
-  }
-
-  /** Number of an entry in the order in which they were first seen. */
-  number(entry: EntryId): string {
-    const generation = this.table.entries.generation(entry);
-    const known = this.#numbers.get(generation);
+  /** Number of a connection in the order in which they were first seen. */
+  number({ id }: Connection): string {
+    const known = this.#numbers.get(id);
     if (known !== undefined) return `#${known}`;
-    this.#numbers.set(generation, this.#numbers.size + 1);
+    this.#numbers.set(id, this.#numbers.size + 1);
     return `NEW#${this.#numbers.size}`;
-  }
-
-  state(entry: EntryId): string {
-    return stateName(6, this.table.entries.state(entry)) ?? '';
   }
 
   /** Ports of a packet: source and destination. */
@@ -126,7 +99,7 @@ export class Flow {
   packet(arrow: string, rest: string): string {
     const { network } = this;
     const isClient = arrow === '>';
-    const outside = network.router.engine.rules4.hasTable(2) === 1 ? '203.0.113.1' : CLIENT;
+    const outside = network.router.engine.save(4).includes('*nat') ? '203.0.113.1' : CLIENT;
     const ends = isClient
       ? `${CLIENT}:${this.clientPort} > ${SERVER}:80`
       : `${SERVER}:80 > ${outside}:${this.seenPort}`;
@@ -136,18 +109,15 @@ export class Flow {
     expect(sent.map((one) => one.interface)).toEqual([isClient ? 'wan' : 'lan']);
     if (isClient) this.seenPort = source;
     else expect(destination).toBe(this.clientPort);
-    const entry = this.entry();
+    const { connection } = this;
     const seen = isClient && rest.startsWith('SYN') ? ` :${source}` : '';
-    return (entry === NIL ? 'closed' : `${network.number(entry)} ${network.state(entry)}`) + seen;
+    return (connection === undefined ? 'closed' : `${network.number(connection)} ${connection.state}`) + seen;
   }
 
-  /** The flow's entry, NIL without. */
-  entry(): EntryId {
-    const { entries } = this.network.table;
-    const found = this.network.entries().filter((entry) => {
-      return entries.ports(entries.tuple(entry, Direction.ORIGINAL)) >>> 16 === this.clientPort;
-    });
-    return found[0] ?? (NIL as EntryId);
+  /** The flow's connection now. */
+  get connection(): Connection | undefined {
+    const { router, nowMs } = this.network;
+    return router.engine.connections.list({ original: { sourcePort: this.clientPort } }, nowMs)[0];
   }
 
   #line(line: string): string {

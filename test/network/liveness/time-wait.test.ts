@@ -116,7 +116,7 @@ it.each([
   const said = new Flow(network, second).packet('>', 'SYN seq 77000');
   // On the same tuple it passes as a SYN on a live connection does, and changes nothing.
   expect(said).toBe(second === 40000 ? '#1 CLOSE_WAIT :40000' : 'dropped');
-  expect(network.state(first.entry())).toBe('CLOSE_WAIT');
+  expect(first.connection?.state).toBe('CLOSE_WAIT');
 });
 
 it('a delay that is none is refused', () => {
