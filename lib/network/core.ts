@@ -59,6 +59,9 @@ export interface RouterCore extends OptionsHost {
   ): void;
   /** Counts a drop that is the router's own decision and lets the packet's connection go. */
   drop(passage: Passage, reason: DropReason): void;
-  /** Writes the source address for packets to `words[at..]` into `into[0..3]`; 0 if there is none. */
-  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array): 0 | 1;
+  /**
+   * Writes the source address for packets to `words[at..]` into `into[0..3]`; 0 if there is none. With `oif` > 0 they
+   * leave by that interface.
+   */
+  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array, oif?: number): 0 | 1;
 }

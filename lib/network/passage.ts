@@ -12,6 +12,8 @@ export class Passage {
   routeType = 0;
   /** 1 if it came in by an interface, 0 if the router itself sent it. */
   isInput = 0;
+  /** Interface that it leaves by whatever routes say, as its sender is bound to it; 0 without. */
+  oif = 0;
   /** IPv4: offset from the IP header of the record route option, 0 without. */
   recordRoute = 0;
   /** 1 if record route has a field for us, which the way out fills. */
@@ -36,6 +38,7 @@ export class Passage {
     this.packet.clear();
     this.routeType = 0;
     this.isInput = isInput;
+    this.oif = 0;
     this.forgetOptions();
   }
 

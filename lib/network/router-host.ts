@@ -10,6 +10,7 @@ import { Passage } from './passage.js';
 import { reject } from './reject.js';
 import type { Routes } from './routes.js';
 import { isAny4, isAny6, isMulticast4, isMulticast6 } from './scope.js';
+import { findFrom } from './source-address.js';
 
 /** The first ten bits of fe80::/10. */
 const LINK_LOCAL6 = 0x3fa;
@@ -99,7 +100,8 @@ export class RouterHost implements Host {
   }
 
   reroute(packet: ReroutedPacket): void {
-    const type = this.#routes.find(packet.version, packet.addresses, 4, 0);
+    const oif = this.core?.passages.of(packet as Packet)?.oif ?? 0;
+    const type = findFrom(this.#routes, packet.version, packet.addresses, 4, oif);
     packet.outInterface = leadsOn(type) ? this.#routes.interface : 0;
   }
 

@@ -44,7 +44,7 @@ import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
 import { defaultSettings } from './settings.js';
-import { sourceFor } from './source-address.js';
+import { findFrom, sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
 
 const PREROUTING = Hook.PREROUTING;
@@ -167,9 +167,10 @@ export class Router implements RouterCore {
    * Sends a packet as a local program would through a raw socket: total length, header checksum and, if they are 0,
    * id and source of an IPv4 header are filled in. `offload` says what is left to be done, as of UDP_SEGMENT. Returns 0 or
    * an error number: EINVAL for an offload that is impossible, or for more than 128 datagrams, EMSGSIZE for a packet or
-   * segment that does not fit the link.
+   * segment that does not fit the link. With `oif` > 0 the packet leaves by that interface, as of a socket that is bound
+   * to it (SO_BINDTODEVICE).
    */
-  sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload): number {
+  sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload, oif = 0): number {
     this.#begin(nowMs);
     const version = (bytes[0] ?? 0) >>> 4;
     if (version === 4) {
@@ -178,6 +179,7 @@ export class Router implements RouterCore {
     } else if (version !== 6 || bytes.length < IPV6_HEADER_BYTES) return EINVAL;
     const passage = this.passages.take(0);
     if (passage === undefined) return 0;
+    passage.oif = oif;
     const errno = this.#sendLocal(passage, bytes, version, offload);
     this.passages.give();
     return errno;
@@ -191,7 +193,7 @@ export class Router implements RouterCore {
       packet.addresses[4 + i] = version === 6 ? packet.i32(24 + 4 * i) : i === 0 ? packet.i32(16) : 0;
     }
     if (version === 4 && packet.addresses[4] === 0) packet.addresses[4] = LOCALHOST;
-    const type = this.routes.find(version, packet.addresses, 4, 0);
+    const type = findFrom(this.routes, version, packet.addresses, 4, passage.oif);
     if (type === AddressType.UNSPEC) return ENETUNREACH;
     if (type === AddressType.PROHIBIT || type === AddressType.BROADCAST) return EACCES;
     if (version === 4 && packet.addresses[4] === -1) return EACCES;
@@ -202,7 +204,8 @@ export class Router implements RouterCore {
     if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
     const { loopback, loopbacks } = this.interfaces;
     if (out !== loopback && loopbacks.covers(version, packet.addresses, 0)) return EINVAL;
-    if (version === 4) this.#fillHeader(packet);
+    if (passage.oif > 0 && out !== loopback && loopbacks.covers(version, packet.addresses, 4)) return EINVAL;
+    if (version === 4) this.#fillHeader(packet, passage.oif);
     if (packet.parse(bytes) !== DropReason.NONE) {
       this.engine.drops.count(packet.reason);
       return 0;
@@ -220,9 +223,9 @@ export class Router implements RouterCore {
   }
 
   /** What the kernel fills into the header of a raw socket's packet. */
-  #fillHeader(packet: Packet): void {
+  #fillHeader(packet: Packet, oif: number): void {
     const { bytes } = packet;
-    if (packet.i32(12) === 0 && this.sourceFor(4, packet.addresses, 4, packet.addresses) === 1) {
+    if (packet.i32(12) === 0 && this.sourceFor(4, packet.addresses, 4, packet.addresses, oif) === 1) {
       put32(bytes, 12, packet.addresses[0]!);
     }
     put16(bytes, 2, bytes.length);
@@ -443,8 +446,8 @@ export class Router implements RouterCore {
     return this.#id;
   }
 
-  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array): 0 | 1 {
-    return sourceFor(this.interfaces, this.routes, version, words, at, into);
+  sourceFor(version: number, words: Int32Array, at: number, into: Int32Array, oif = 0): 0 | 1 {
+    return sourceFor(this.interfaces, this.routes, version, words, at, into, oif);
   }
 
   readonly #scratch = new Int32Array(4);

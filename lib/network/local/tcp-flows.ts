@@ -32,13 +32,16 @@ export interface FlowOwner {
 export class TcpFlows {
   readonly router: Router;
   readonly time: LocalTime;
+  /** Index of the interface that the port is bound to, or 0. */
+  readonly oif: number;
   reservations: readonly Reservation[] = [];
   readonly #owner: FlowOwner;
   readonly #most: number;
   readonly #flows = new Map<string, TcpFlow>();
 
-  constructor(router: Router, time: LocalTime, owner: FlowOwner, most: number) {
+  constructor(router: Router, time: LocalTime, owner: FlowOwner, most: number, oif: number) {
     this.router = router;
+    this.oif = oif;
     this.time = time;
     this.#owner = owner;
     this.#most = most;
@@ -98,7 +101,11 @@ export class TcpFlows {
     if (reset === undefined) return;
     const ends = endsOf(packet);
     const segment: TcpSegment = { ...reset, window: 0, mss: -1, scale: -1, payload: NO_BYTES };
-    this.router.sendOwn(writeSegment(ends, segment, hopsOf(this.router, ends.version), 0), undefined, 0);
+    this.router.sendOwn(
+      writeSegment(ends, segment, hopsOf(this.router, ends.version), 0),
+      undefined,
+      this.oif,
+    );
   }
 
   /** Forgets all flows, and gives the port back. */
@@ -131,6 +138,8 @@ export class TcpFlow {
   onSegment: ((packet: Packet) => void) | undefined = undefined;
   /** Ends of packets from here to the client. */
   readonly ends: TcpEnds;
+  /** Index of the interface that they leave by whatever routes say, or 0. */
+  readonly oif: number;
   readonly #flows: TcpFlows;
   readonly #forget: () => void;
   #isClosed = false;
@@ -139,6 +148,7 @@ export class TcpFlow {
     const { router } = flows;
     const { addresses, transport } = packet;
     this.#flows = flows;
+    this.oif = flows.oif;
     this.#forget = forget;
     this.version = packet.version as 4 | 6;
     this.ends = endsOf(packet);
@@ -172,7 +182,7 @@ export class TcpFlow {
       router.engine.drops.count(DropReason.SOURCE_REFUSED);
       throw new SocketError('EPERM', 'not a packet of this flow');
     }
-    const errno = router.sendLocal(packet, Math.max(time.nowMs, router.nowMs));
+    const errno = router.sendLocal(packet, Math.max(time.nowMs, router.nowMs), undefined, this.oif);
     if (errno !== 0) throw socketErrorOf(errno, this.source.address);
   }
 

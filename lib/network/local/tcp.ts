@@ -6,6 +6,7 @@
  */
 import type { Packet } from '../../wire/packet.js';
 import type { Router } from '../router.js';
+import { findFrom } from '../source-address.js';
 import type { Timed, Timers } from '../timers.js';
 import { findEphemeralPort } from './ephemeral.js';
 import { BoundedQueue } from './queue.js';
@@ -28,7 +29,7 @@ export interface TcpPortOptions {
   readonly address?: string;
   /** Default: one that nobody has. */
   readonly port?: number;
-  /** Only flows that come in by this interface. */
+  /** Only flows that come in by this interface; their packets leave by it, as with SO_BINDTODEVICE. */
   readonly interface?: string;
   /** Flows at a time: 4096 by default. */
   readonly maxFlows?: number;
@@ -98,12 +99,12 @@ export class TcpSockets implements Timed {
     const { owner = 'tcp', maxFlows = DEFAULT_FLOWS } = options;
     const bound = readBoundAddress(options.address);
     const { tracker, random } = router.engine;
-    const flows = new TcpFlows(router, time, { begin }, maxFlows);
     const port =
       options.port === undefined || options.port === 0
         ? findEphemeralPort({ protocol: TCP, bound, owner }, router.ports, tracker, random, time.nowMs)
         : options.port;
-    const index = options.interface === undefined ? undefined : interfaceIndex(router, options.interface);
+    const index = options.interface === undefined ? 0 : interfaceIndex(router, options.interface);
+    const flows = new TcpFlows(router, time, { begin }, maxFlows, index);
     flows.reservations = router.ports.reserveAll(
       bound.map(({ version, words }) => ({
         version,
@@ -112,7 +113,7 @@ export class TcpSockets implements Timed {
         owner,
         receive: (packet: Packet) => flows.receive(packet),
         ...(words === undefined ? {} : { address: words }),
-        ...(index === undefined ? {} : { interface: index }),
+        ...(index === 0 ? {} : { interface: index }),
       })),
     );
     const handOver: TcpHandOver = {
@@ -176,9 +177,9 @@ export class TcpSockets implements Timed {
   }
 
   /** Largest payload of a segment to the flow's client. */
-  #mssTo({ ends }: TcpFlow): number {
+  #mssTo({ ends, oif }: TcpFlow): number {
     const { routes, interfaces } = this.router;
-    routes.find(ends.version, ends.addresses, 4, 0);
+    findFrom(routes, ends.version, ends.addresses, 4, oif);
     const mtu = interfaces.mtu(routes.interface);
     return mtu - (ends.version === 4 ? HEADERS_BYTES4 : HEADERS_BYTES6);
   }
@@ -197,11 +198,12 @@ export class TcpSockets implements Timed {
   }
 
   /** What is not sent is lost, as on any link, and will be sent again. */
-  #transmit({ flow: { ends }, segment }: { flow: TcpFlow; segment: TcpSegment }): void {
+  #transmit({ flow: { ends, oif }, segment }: { flow: TcpFlow; segment: TcpSegment }): void {
     const { router, time } = this;
     const id = ends.version === 4 ? router.nextId() : 0;
     const bytes = writeSegment(ends, segment, hopsOf(router, ends.version), id);
-    router.sendLocal(bytes, this.#stepMs >= 0 ? this.#stepMs : Math.max(time.nowMs, router.nowMs));
+    const nowMs = this.#stepMs >= 0 ? this.#stepMs : Math.max(time.nowMs, router.nowMs);
+    router.sendLocal(bytes, nowMs, undefined, oif);
   }
 
   // ---- time ----

@@ -15,6 +15,7 @@ import { splitIpv4, splitIpv6 } from '../../fragments/split.js';
 import { type AddressWords, formatAddress } from '../../wire/address.js';
 import { Packet } from '../../wire/packet.js';
 import type { Router } from '../router.js';
+import { findFrom } from '../source-address.js';
 import { Datagram } from './arrival.js';
 import { makeDatagram } from './datagram.js';
 import { findEphemeralPort } from './ephemeral.js';
@@ -46,7 +47,7 @@ export interface UdpBindOptions {
   readonly address?: string;
   /** Default: one that nobody has, from 32768 to 60999. */
   readonly port?: number;
-  /** Only datagrams that come in by this interface. What is sent goes by the routes. */
+  /** Only datagrams that come in by this interface; what is sent leaves by it, as with SO_BINDTODEVICE. */
   readonly interface?: string;
   /** Datagrams that wait for a slow reader: 256 by default. */
   readonly queueDatagrams?: number;
@@ -99,6 +100,8 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
   refusedSources = 0;
   readonly #sockets: UdpSockets;
   readonly #bound: readonly BoundAddress[];
+  /** Index of the interface that it is bound to, or 0. */
+  readonly #interface: number;
   readonly #reservations: readonly Reservation[];
   readonly #queue: BoundedQueue<Datagram>;
   readonly #forget: () => void;
@@ -119,6 +122,7 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
         word: formatAddress(words, version),
       });
     }
+    this.#interface = options.interface === undefined ? 0 : interfaceIndex(router, options.interface);
     const { tracker } = router.engine;
     this.port =
       options.port === undefined || options.port === 0
@@ -138,7 +142,7 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
         owner,
         receive: (packet: Packet) => this.#receive(packet),
         ...(words === undefined ? {} : { address: words }),
-        ...(options.interface === undefined ? {} : { interface: interfaceIndex(router, options.interface) }),
+        ...(this.#interface === 0 ? {} : { interface: this.#interface }),
       })),
     );
   }
@@ -204,7 +208,7 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
         return words;
     }
     const into = new Int32Array(4);
-    if (router.sourceFor(peer.version, Int32Array.from(peer.words), 0, into) === 0) {
+    if (router.sourceFor(peer.version, Int32Array.from(peer.words), 0, into, this.#interface) === 0) {
       throw new SocketError('ENETUNREACH', `no way to ${formatAddress(peer.words, peer.version)}`);
     }
     return [into[0]!, into[1]!, into[2]!, into[3]!];
@@ -257,8 +261,8 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
       throw new SocketError('EMSGSIZE', `${payload.length} bytes are more than a datagram can have`);
     }
     const nowMs = Math.max(time.nowMs, router.nowMs);
-    let errno = router.sendLocal(bytes, nowMs);
-    if (errno === EMSGSIZE) errno = sendParts(router, bytes, nowMs);
+    let errno = router.sendLocal(bytes, nowMs, undefined, this.#interface);
+    if (errno === EMSGSIZE) errno = sendParts(router, bytes, nowMs, this.#interface);
     if (errno !== 0)
       throw socketErrorOf(errno, formatSocketAddress(socketAddress(to.words, to.version, 0, to.port)));
   }
@@ -274,17 +278,17 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
 }
 
 /** Sends a packet that its link cannot carry as fragments; tracking puts them together again on the way. */
-function sendParts(router: Router, bytes: Uint8Array, nowMs: number): number {
+function sendParts(router: Router, bytes: Uint8Array, nowMs: number, oif: number): number {
   const packet = new Packet();
   packet.parse(bytes);
-  router.routes.find(packet.version, packet.addresses, 4, 0);
+  findFrom(router.routes, packet.version, packet.addresses, 4, oif);
   const mtu = router.interfaces.mtu(router.routes.interface);
   const parts: Uint8Array[] = [];
   const emit = (part: Uint8Array): number => parts.push(part.slice());
   if (packet.version === 4) splitIpv4(packet, mtu, emit);
   else if (splitIpv6(packet, mtu, 1, router.nextId(), emit) > 0) return EMSGSIZE;
   for (const part of parts) {
-    const errno = router.sendLocal(part, nowMs);
+    const errno = router.sendLocal(part, nowMs, undefined, oif);
     if (errno !== 0) return errno;
   }
   return 0;
