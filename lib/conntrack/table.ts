@@ -51,6 +51,8 @@ export class ConntrackTable {
   /** What few entries have beside their record. */
   readonly extensions: Extensions;
   readonly #seed: number;
+  /** How often an entry was linked, and never 0: what was absent is absent as long as it stays the same. Wraps. */
+  links = 1;
   /** Entries reaped because a lookup met them. */
   reapedOnLookup = 0;
   #observers: readonly DestroyObserver[] = [];
@@ -170,6 +172,7 @@ export class ConntrackTable {
       this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
     }
     this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
+    this.links = (this.links + 1) | 0 || 1;
     entries.setStatus(entry, Status.CONFIRMED);
   }
 

@@ -259,7 +259,7 @@ export class Tracker {
     }
     const entries = table.entries;
     const now = this.context.now;
-    let hash = table.hashKey(key);
+    const hash = table.hashKey(key);
     let tuple = table.findHashed(key, hash, now);
     if (template !== 0) {
       tuple = this.#inZone(entries, tuple, template);
@@ -270,10 +270,7 @@ export class Tracker {
         key[KEY_KIND] = packet.protocol | (zone << 8);
       }
     }
-    if (tuple === NIL) {
-      hash = table.hashKey(key);
-      return this.#begin(packet, table, hash);
-    }
+    if (tuple === NIL) return this.#begin(packet, table, hash);
     const entry = entries.entryOf(tuple);
     packet.entry = entry;
     if (entries.directionOf(tuple) === REPLY) packet.ctinfo = ESTABLISHED_REPLY;
@@ -311,6 +308,8 @@ export class Tracker {
     }
     const entries = table.entries;
     entries.setKey(entry, ORIGINAL, this.#key, hash);
+    // With a template the key may be there, in another zone.
+    if (template === 0) entries.setAbsentAt(entries.tuple(entry, ORIGINAL), table.links);
     table.setKey(entry, REPLY, reply);
     entries.setBorn(entry, this.context.now);
     if (template !== 0) {
@@ -395,8 +394,11 @@ export class Tracker {
     const now = this.context.now;
     const key = this.#key;
     for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
+      const tuple = entries.tuple(entry, direction as Direction);
+      // Nothing was linked since the key was looked for, as a rule in tracking and in NAT.
+      if (entries.absentAt(tuple) === table.links) continue;
       entries.getKey(entry, direction as Direction, key);
-      const hash = entries.hash(entries.tuple(entry, direction as Direction));
+      const hash = entries.hash(tuple);
       const rival = table.findHashed(key, hash, now);
       if (rival !== NIL && sharesZone(entries, entry, rival) === 1) {
         this.statistics.insertFailed++;
