@@ -5,37 +5,63 @@
  * Invariant: an entry is linked iff its status has SRC_NAT_DONE. The key is the original tuple's source address, source
  * port (ICMP: identifier), protocol and zone. A bucket's newest connection comes first. Expired entries that were not
  * reaped yet count, as on Linux: their mapping is as good as any.
+ *
+ * Most connections keep their source port; then a mapping tells nothing that a range of one address does not. A bit per
+ * bucket says whether an entry whose port was changed may be among its nodes, so that the list is rarely looked at.
  */
-import { Direction, type EntryId, NIL, SOURCE_NEXT, SOURCE_PREV } from '../conntrack/entries.js';
+import {
+  Direction,
+  type Entries,
+  type EntryId,
+  NIL,
+  SOURCE_NEXT,
+  SOURCE_PREV,
+} from '../conntrack/entries.js';
 import type { ConntrackTable } from '../conntrack/table.js';
 import { copyKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import { Chains } from '../memory/chains.js';
 import { isInRange } from './in-range.js';
-import { portOf, setPort } from './ports.js';
+import { PortKind, portKind, portOf, setPort } from './ports.js';
 import { Manip, type NatRange } from './range.js';
 
 const ORIGINAL = Direction.ORIGINAL;
 const REPLY = Direction.REPLY;
 const SRC = Manip.SRC;
+const IDENTIFIER = PortKind.IDENTIFIER;
 
 export class SourceIndex {
   readonly #table: ConntrackTable;
   readonly #chains: Chains;
   readonly #key = new Int32Array(KEY_WORDS);
+  /** A bit per bucket: set with the first node whose port was changed, cleared when the bucket is empty. */
+  readonly #moved: Int32Array;
 
   constructor(table: ConntrackTable) {
     this.#table = table;
     this.#chains = new Chains(table.entries.words, table.chains.bucketCount, SOURCE_NEXT, SOURCE_PREV);
+    this.#moved = new Int32Array((table.chains.bucketCount + 31) >>> 5);
   }
 
   /** Puts an entry, whose original key never changes again, into the index. */
   link(entry: EntryId): void {
-    this.#chains.link(this.#bucketOfEntry(entry), entry);
+    const bucket = this.#bucketOfEntry(entry);
+    this.#chains.link(bucket, entry);
+    if (keepsPort(this.#table.entries, entry) === 1) return;
+    this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) | (1 << (bucket & 31));
   }
 
   /** Takes it out. */
   unlink(entry: EntryId): void {
-    this.#chains.unlink(this.#bucketOfEntry(entry), entry);
+    const bucket = this.#bucketOfEntry(entry);
+    this.#chains.unlink(bucket, entry);
+    if (this.#chains.head(bucket) !== NIL) return;
+    this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) & ~(1 << (bucket & 31));
+  }
+
+  /** Whether a connection with the unconfirmed entry's source may have got another port than its own: 1 or 0. */
+  mayHaveMoved(entry: EntryId): 0 | 1 {
+    const bucket = this.#bucketOfEntry(entry);
+    return (((this.#moved[bucket >>> 5] as number) >>> (bucket & 31)) & 1) as 0 | 1;
   }
 
   /**
@@ -45,7 +71,8 @@ export class SourceIndex {
   find(current: Int32Array, kind: number, range: NatRange, into: Int32Array): 0 | 1 {
     const entries = this.#table.entries;
     const port = portOf(current, SRC);
-    let node = this.#chains.head(this.#bucketOfSource(current, port, kind)) as EntryId;
+    for (let i = 0; i < 4; i++) this.#key[i] = current[i] as number;
+    let node = this.#chains.head(this.#bucketOfSource(port, kind)) as EntryId;
     for (; node !== NIL; node = this.#chains.next(node) as EntryId) {
       const original = entries.tuple(node, ORIGINAL);
       if (entries.kind(original) !== kind || entries.ports(original) >>> 16 !== port) continue;
@@ -53,10 +80,8 @@ export class SourceIndex {
       if (this.#hasSource(node, current) === 0) continue;
       copyKey(into, current);
       for (let i = 0; i < 4; i++) into[i] = entries.destinationWord(node, REPLY, i);
-      const key = this.#key;
-      key[KEY_KIND] = kind;
-      key[KEY_PORTS] = entries.ports(entries.tuple(node, REPLY));
-      setPort(into, SRC, portOf(key, Manip.DST));
+      const ports = entries.ports(entries.tuple(node, REPLY));
+      setPort(into, SRC, portKind(kind & 255) === IDENTIFIER ? ports >>> 16 : ports & 0xffff);
       if (isInRange(into, range, entries.version) === 1) return 1;
     }
     return 0;
@@ -81,18 +106,24 @@ export class SourceIndex {
     const entries = this.#table.entries;
     const original = entries.tuple(entry, ORIGINAL);
     const key = this.#key;
-    for (let i = 0; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
-    return this.#bucketOfSource(key, entries.ports(original) >>> 16, entries.kind(original));
+    key[0] = entries.sourceWord(entry, ORIGINAL, 0);
+    if (entries.version === 6) for (let i = 1; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
+    return this.#bucketOfSource(entries.ports(original) >>> 16, entries.kind(original));
   }
 
-  #bucketOfSource(source: Int32Array, port: number, kind: number): number {
+  /** Bucket of the source in words 0-3 of the scratch key. */
+  #bucketOfSource(port: number, kind: number): number {
     const key = this.#key;
-    for (let i = 0; i < 4; i++) {
-      key[i] = source[i] as number;
-      key[4 + i] = 0;
-    }
     key[KEY_PORTS] = port;
     key[KEY_KIND] = kind;
     return this.#chains.bucketOf(this.#table.hashKey(key));
   }
+}
+
+/** Whether answers come to the port (ICMP: identifier) that the entry's source has itself: 1 or 0. */
+function keepsPort(entries: Entries, entry: EntryId): 0 | 1 {
+  const original = entries.tuple(entry, ORIGINAL);
+  const ports = entries.ports(entries.tuple(entry, REPLY));
+  const isIdentifier = portKind(entries.kind(original) & 255) === IDENTIFIER;
+  return entries.ports(original) >>> 16 === (isIdentifier ? ports >>> 16 : ports & 0xffff) ? 1 : 0;
 }
