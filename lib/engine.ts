@@ -43,6 +43,7 @@ const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const INVALID = CtInfo.INVALID;
 
+const NO_ROUTE = DropReason.NO_ROUTE;
 const NOT_REROUTED = -1;
 
 const RAW = 0;
@@ -287,17 +288,25 @@ export class Engine {
         packet.addresses[0] !== source ||
         packet.addresses[4] !== destination)
     ) {
-      this.#reroute(packet);
+      return this.#reroute(packet);
     }
     return verdict;
   }
 
-  /** Finds the way anew. The rest of the hook's rules still see the interface that the packet was to leave by before. */
-  #reroute(packet: Packet): void {
+  /**
+   * Finds the way anew, or drops the packet that has none. The rest of the hook's rules still see the interface that it
+   * was to leave by before.
+   */
+  #reroute(packet: Packet): Verdict {
     const out = packet.outInterface;
     this.host.reroute(packet);
+    if (packet.outInterface === 0 && out !== 0) {
+      packet.reason = NO_ROUTE;
+      return DROP;
+    }
     this.#rerouted = packet.outInterface;
     packet.outInterface = out;
+    return ACCEPT;
   }
 
   #translate(hook: Hook, packet: Packet, nowMs: number): Verdict {
@@ -311,7 +320,7 @@ export class Engine {
       verdict === ACCEPT &&
       (packet.addresses[4] !== before || packet.addresses[7] !== low)
     ) {
-      this.#reroute(packet);
+      return this.#reroute(packet);
     }
     return verdict;
   }

@@ -49,7 +49,7 @@ export interface Host {
   addressType(version: number, words: Int32Array, at: number, limitInterface: number): AddressType;
   /**
    * Routes a locally sent packet again after OUTPUT changed its mark, TOS or destination, and sets its outgoing
-   * interface. A host without routes may do nothing.
+   * interface: 0 if there is no way, and then the packet is dropped. A host without routes may do nothing.
    */
   reroute(packet: ReroutedPacket): void;
   /**

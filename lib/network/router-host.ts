@@ -4,6 +4,7 @@
 import { AddressType, type Host, LocalSocket, type ReroutedPacket } from '../host.js';
 import type { Packet } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
+import { EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH } from './errno.js';
 import { leadsOn } from './icmp-errors.js';
 import type { Interfaces } from './interfaces.js';
 import { Passage } from './passage.js';
@@ -20,6 +21,8 @@ export class RouterHost implements Host {
   readonly #routes: Routes;
   /** The router, once it stands; answers are sent through it. */
   core: RouterCore | undefined = undefined;
+  /** Why the packet that was routed again last has no way, an error number; 0 if it has. */
+  rerouteErrno = 0;
 
   constructor(interfaces: Interfaces, routes: Routes) {
     this.#interfaces = interfaces;
@@ -103,6 +106,7 @@ export class RouterHost implements Host {
     const oif = this.core?.passages.of(packet as Packet)?.oif ?? 0;
     const type = findFrom(this.#routes, packet.version, packet.addresses, 4, oif);
     packet.outInterface = leadsOn(type) ? this.#routes.interface : 0;
+    this.rerouteErrno = errnoOf(type);
   }
 
   /** `packet` is the engine's view; one that is under way in no router is routed for the occasion. */
@@ -116,6 +120,22 @@ export class RouterHost implements Host {
       passage.routeType = this.addressType(packet.version, packet.addresses, 4, 0);
     }
     reject(core, passage, icmp);
+  }
+}
+
+/** What sending by a route of a type (an AddressType) comes to: 0 or an error number. */
+export function errnoOf(type: number): number {
+  switch (type) {
+    case AddressType.UNSPEC:
+      return ENETUNREACH;
+    case AddressType.PROHIBIT:
+      return EACCES;
+    case AddressType.BLACKHOLE:
+      return EINVAL;
+    case AddressType.UNREACHABLE:
+      return EHOSTUNREACH;
+    default:
+      return 0;
   }
 }
 

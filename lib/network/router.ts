@@ -22,7 +22,7 @@ import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import type { NeighbourMessages, RouterCore } from './core.js';
-import { EACCES, EHOSTUNREACH, EINVAL, EMSGSIZE, ENETUNREACH, EPERM } from './errno.js';
+import { EACCES, EINVAL, EMSGSIZE, EPERM } from './errno.js';
 import { reportExpired } from './expired.js';
 import { icmpBit, leadsOn } from './icmp-errors.js';
 import { type InterfaceOptions, Interfaces, parseInterfaceAddress } from './interfaces.js';
@@ -41,7 +41,7 @@ import { type Passage, Passages } from './passage.js';
 import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way } from './path4.js';
 import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
 import type { Offload } from './port.js';
-import { RouterHost } from './router-host.js';
+import { errnoOf, RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
 import { defaultSettings } from './settings.js';
 import { findFrom, sourceFor } from './source-address.js';
@@ -194,11 +194,9 @@ export class Router implements RouterCore {
     }
     if (version === 4 && packet.addresses[4] === 0) packet.addresses[4] = LOCALHOST;
     const type = findFrom(this.routes, version, packet.addresses, 4, passage.oif);
-    if (type === AddressType.UNSPEC) return ENETUNREACH;
-    if (type === AddressType.PROHIBIT || type === AddressType.BROADCAST) return EACCES;
-    if (version === 4 && packet.addresses[4] === -1) return EACCES;
-    if (type === AddressType.BLACKHOLE) return EINVAL;
-    if (type === AddressType.UNREACHABLE) return EHOSTUNREACH;
+    const unreachable = errnoOf(type);
+    if (unreachable !== 0) return unreachable;
+    if (type === AddressType.BROADCAST || (version === 4 && packet.addresses[4] === -1)) return EACCES;
     const out = this.routes.interface;
     const mtu = this.interfaces.mtu(out);
     if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
@@ -219,7 +217,8 @@ export class Router implements RouterCore {
     passage.routeType = type;
     const sent = this.#output(passage);
     this.engine.release(packet);
-    return sent === 1 ? 0 : EPERM;
+    if (sent === 1) return 0;
+    return packet.reason === DropReason.NO_ROUTE ? this.host.rerouteErrno : EPERM;
   }
 
   /** What the kernel fills into the header of a raw socket's packet. */
@@ -280,10 +279,6 @@ export class Router implements RouterCore {
     const packet = passage.packet;
     const verdict = this.#run(OUTPUT, packet);
     if (verdict !== ACCEPT) return verdict === DROP && !isLostFragment4(packet) ? 0 : 1;
-    if (packet.outInterface === 0) {
-      this.drop(passage, DropReason.NO_ROUTE);
-      return 0;
-    }
     return this.#post(passage);
   }
 

@@ -221,6 +221,14 @@ export class Explainer implements WalkListener {
       }
       drop(passage, reason);
     };
+    const { host } = router;
+    const reroute = host.reroute.bind(host);
+    host.reroute = (packet) => {
+      reroute(packet);
+      const out = router.interfaces.name(packet.outInterface);
+      const text = out === '' ? 'no way there: dropped' : `routed again, to leave by ${out}`;
+      this.#step(packet as Packet, { step: 'reroute', text });
+    };
     const transmit = router.onTransmit;
     router.onTransmit = (index, bytes, origin) => {
       this.#latest?.out.push({

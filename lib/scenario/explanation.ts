@@ -97,8 +97,8 @@ export interface NatStep {
   readonly text: string;
 }
 
-/** `defragment`, `confirm`, `tracking`. */
+/** `defragment`, `confirm`, `tracking`; `reroute`: OUTPUT changed where a packet of our own goes. */
 export interface WordsStep {
-  readonly step: 'defragment' | 'confirm' | 'tracking';
+  readonly step: 'defragment' | 'confirm' | 'tracking' | 'reroute';
   readonly text: string;
 }

@@ -165,6 +165,22 @@ describe('an explained packet', () => {
     ]);
   });
 
+  test('of the router that OUTPUT leads elsewhere: routed again, or dropped where no route is', () => {
+    const dnat = (to: string) =>
+      `*nat\n-A OUTPUT -j DNAT --to-destination ${to}\nCOMMIT\n*filter\n-A OUTPUT\nCOMMIT\n`;
+    const packet = parsePacket('udp 203.0.113.1:1 > 203.0.113.9:2');
+    const rerouted = (one: Explanation) => steps(one).filter(({ step }) => step === 'reroute');
+    const onLan = explainer(dnat('10.0.0.9')).sendLocal(packet, 0);
+    expect(rerouted(onLan)).toEqual([{ step: 'reroute', text: 'routed again, to leave by lan' }]);
+    expect(onLan.fate).toBe('sent');
+    const router = new Router({ interfaces: [{ name: 'wan', addresses: ['203.0.113.1/24'] }] });
+    router.engine.restore(4, dnat('10.9.0.9'));
+    const nowhere = new Explainer(router).sendLocal(packet, 0);
+    expect(rerouted(nowhere)).toEqual([{ step: 'reroute', text: 'no way there: dropped' }]);
+    expect(rules(nowhere, 'filter')).toEqual([]);
+    expect(nowhere).toMatchObject({ fate: 'dropped', reason: 'no-route' });
+  });
+
   test('that is INVALID, and why', () => {
     const one = explainer(NAT + FILTER);
     const alone = receive(one, LAN, 'tcp 10.0.0.2:9 > 1.1.1.1:80 SYN,FIN');
