@@ -20,6 +20,7 @@ import type { Packet } from '../../wire/packet.js';
 import type { RouterCore } from '../core.js';
 import type { FlowReview, ReviewedFlow } from '../flow-review.js';
 import { leadsOn } from '../icmp-errors.js';
+import { type Names, refuseOther, refuseUnknown } from '../known.js';
 import type { Reservation } from '../local/registry.js';
 import type { ManagedChains } from '../managed-chains.js';
 import {
@@ -85,6 +86,8 @@ export interface ForwardHandle {
 
 /** `tcp 8080:10.0.0.2/80` or the same as an object. */
 export type ForwardInput = string | ForwardRequest;
+
+const REQUEST: Names<ForwardRequest> = { protocol: true, spec: true, from: true, to: true, hairpin: true };
 
 interface Place {
   forward: ActiveForward | undefined;
@@ -420,7 +423,10 @@ function readRequest(input: ForwardInput): ForwardRequest {
       expected: "tcp or udp and a spec, as 'tcp 8080:10.0.0.2/80'",
     });
   }
-  return isText ? { protocol, spec: input.slice(space + 1) } : input;
+  if (isText) return { protocol, spec: input.slice(space + 1) };
+  refuseUnknown('forward', input, REQUEST);
+  refuseOther('forward: hairpin', input.hairpin, ['on', 'off']);
+  return input;
 }
 
 function refuseOverlaps(forwards: readonly ActiveForward[]): void {

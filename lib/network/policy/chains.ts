@@ -106,7 +106,8 @@ class FamilyChains {
           ),
           ...guests.map((name) => `-i ${name} -j ${OUT}`),
           ...guests.map((name) => `-o ${name} -j ${IN}`),
-          ...(hasLimits ? [`-m conntrack --ctstate NEW -j ${LIMITS}`] : []),
+          // Connections are counted by their first packet: one that nobody answers sends many that are NEW.
+          ...(hasLimits ? [`-m conntrack --ctstate NEW ! --ctstatus CONFIRMED -j ${LIMITS}`] : []),
         ],
       ],
       ['filter', OUT, this.#out()],

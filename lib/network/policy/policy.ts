@@ -21,6 +21,7 @@ import type { ForwardInput, ForwardRequest, Forwards } from '../forwards/forward
 import { makeReset, sendSegment } from '../liveness/segments.js';
 import type { ManagedChains } from '../managed-chains.js';
 import { compilePolicy, DENIAL_GROUP, type PolicyLimits } from './chains.js';
+import { checkPolicy } from './check.js';
 import { DEFAULT_DENIAL_LIMITS, type Denial, type DenialLimits, Denials } from './denials.js';
 import { DEFAULT_LIMITS, type DomainLimits, Domains } from './domains.js';
 import { domainCovers, normalName, type PolicyEntry, protocolWord } from './entry.js';
@@ -133,6 +134,7 @@ export class Policy {
 
   /** Puts a policy in the place of the one before. Throws a ConfigurationError, and nothing has changed then. */
   apply(options: PolicyOptions): void {
+    checkPolicy(options);
     const model = readModel(options);
     const guests = this.#guests(options.guests);
     const limits = checkLimits(options.limits ?? {});

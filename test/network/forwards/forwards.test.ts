@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DropReason } from '../../../lib/counters.js';
 import { ConfigurationError } from '../../../lib/errors.js';
-import { ForwardsError } from '../../../lib/network/forwards/forwards.js';
+import { type ForwardRequest, ForwardsError } from '../../../lib/network/forwards/forwards.js';
 import { PortProtocol } from '../../../lib/network/local/registry.js';
 import { Lab, MASQUERADE } from './lab.js';
 
@@ -126,6 +126,14 @@ describe('a forward', () => {
     expect(() => forwards.apply([input])).toThrow(message);
     expect(forwards.list()).toEqual([]);
   });
+});
+
+it.each([
+  [{ protocol: 'tcp', spec: '22', harpin: 'on' }, /forward: no such option \('harpin'\)/],
+  [{ protocol: 'tcp', spec: '22', hairpin: true }, /forward: hairpin \('true'\); expected on, off/],
+])('a forward with %j is refused', (request, message) => {
+  const forwards = new Lab().forwards({ to: '10.0.0.2' });
+  expect(() => forwards.apply([request as ForwardRequest])).toThrow(message);
 });
 
 describe('hairpin', () => {

@@ -228,6 +228,14 @@ describe('limits', () => {
     expect(lab.denied[0]).toMatchObject({ rule: 'limits newPerSecond 3' });
   });
 
+  it('count connections, not packets: what is sent again, or without an answer, is of the same one', () => {
+    const lab = new PolicyLab({ limits: { newPerSecond: 1, connectionsPerSource: 2 } });
+    for (let i = 0; i < 5; i++) expect(lab.passes(tcp('1.1.1.1:80', 4000))).toBe(true);
+    lab.nowMs += 2000;
+    for (let i = 0; i < 5; i++) expect(lab.passes('udp 10.0.0.2:4000 > 1.1.1.1:514 len 9')).toBe(true);
+    expect(lab.denied).toEqual([]);
+  });
+
   it('that change hold from then on', () => {
     const lab = new PolicyLab({ limits: { newPerSecond: 1 } });
     expect(lab.passes(tcp('1.1.1.1:80', 4000))).toBe(true);
@@ -242,6 +250,23 @@ describe('limits', () => {
       expect(() => new PolicyLab({ limits })).toThrow(ConfigurationError);
     },
   );
+});
+
+it.each([
+  [{ allowout: ['1.1.1.1'] }, /policy: no such option \('allowout'\); expected allowOut, /],
+  [{ limits: { perSecond: 3 } }, /limits: no such option \('perSecond'\)/],
+  [{ domains: { ttl: 3 } }, /domains: no such option/],
+  [{ reports: { every: 3 } }, /reports: no such option/],
+  [{ deny: 'rejct' }, /deny \('rejct'\); expected reject, drop/],
+  [{ privateAnswers: 'no' }, /privateAnswers \('no'\)/],
+  [{ allowOut: 'tcp/443' }, /allowOut: not a list of texts \('tcp\/443'\)/],
+  [['tcp/443'], /policy: not an object/],
+])('a policy that has no such options is refused: %j', (options, message) => {
+  const lab = new PolicyLab({ denyOut: ['1.1.1.1'] });
+  const apply = () => lab.policy.apply(options as PolicyOptions);
+  expect(apply).toThrow(ConfigurationError);
+  expect(apply).toThrow(message);
+  expect(lab.policy.options?.denyOut).toEqual(['1.1.1.1']);
 });
 
 describe('a change of the policy', () => {
