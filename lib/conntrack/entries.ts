@@ -16,11 +16,17 @@
  *   line 3 (IPv6 only)
  *        0-3 original source   4-7 original destination   8-11 reply source   12-15 reply destination
  *
- * An EntryId is the offset of line 0, a TupleId the offset of line 0 or 1. Both are valid iff >= 0.
+ * An EntryId is the offset of line 0, a TupleId the offset of line 0 or 1. Both are valid iff >= 0. `next` of a record
+ * that is not taken is the free list's link. `expires` is written by `setExpires` only, which keeps the deadlines true.
  * Life: taken (zeroed) -> UNCONFIRMED (in no bucket) -> CONFIRMED (both tuples linked) -> DYING, given back.
  * What it does not do: no policy, no lookup, no time; see `table.ts` and `tracker.ts`.
  */
+import { Deadlines } from '../memory/deadlines.js';
 import { Slots } from '../memory/slots.js';
+import { allocateRecords, strideOf } from './capacity.js';
+import type { Direction } from './status.js';
+
+export { Direction, Status } from './status.js';
 
 declare const entryBrand: unique symbol;
 declare const tupleBrand: unique symbol;
@@ -30,31 +36,6 @@ export type EntryId = number & { readonly [entryBrand]: 'EntryId' };
 export type TupleId = number & { readonly [tupleBrand]: 'TupleId' };
 /** No entry, no tuple, end of a chain. */
 export const NIL = -1;
-
-/** Direction of a tuple or packet. */
-export const Direction = { ORIGINAL: 0, REPLY: 1 } as const;
-export type Direction = (typeof Direction)[keyof typeof Direction];
-
-/** Status bits, IPS_* of Linux with the same values. */
-export const Status = {
-  EXPECTED: 1,
-  SEEN_REPLY: 2,
-  ASSURED: 4,
-  CONFIRMED: 8,
-  SRC_NAT: 16,
-  DST_NAT: 32,
-  SEQ_ADJUST: 64,
-  SRC_NAT_DONE: 128,
-  DST_NAT_DONE: 256,
-  DYING: 512,
-  FIXED_TIMEOUT: 1024,
-  TEMPLATE: 2048,
-  NAT_CLASH: 4096,
-  HELPER: 8192,
-  OFFLOAD: 16384,
-  /** Not of Linux: the rules that let it be have changed, and it is looked at again at its next packet. */
-  REVIEW: 1 << 20,
-} as const;
 
 /** Offset of the links in a tuple's line, for the tuple chains. */
 export const TUPLE_NEXT = 1;
@@ -107,14 +88,20 @@ export class Entries {
   /** Words per record. */
   readonly stride: number;
   readonly slots: Slots;
+  /** Lower bounds of the expiry of confirmed entries, by slot. */
+  readonly deadlines: Deadlines;
   #generation = 0;
 
-  /** Store for `capacity` connections of one family; pages are touched as records are taken. */
+  /**
+   * Store for `capacity` connections of one family; pages are touched as records are taken. Throws a ConfigurationError
+   * if that is out of range (`capacity.ts`) or if there is no such memory.
+   */
   constructor(version: number, capacity: number) {
     this.version = version;
-    this.stride = version === 4 ? 48 : 64;
-    this.slots = new Slots(capacity);
-    this.words = new Int32Array(capacity * this.stride);
+    this.stride = strideOf(version);
+    this.words = allocateRecords(version, capacity);
+    this.slots = new Slots(this.words, this.stride, TUPLE_NEXT);
+    this.deadlines = new Deadlines(capacity);
   }
 
   /** Takes a record, zeroed but for direction bits and a generation of its own; NIL when the store is full. */
@@ -273,7 +260,20 @@ export class Entries {
   }
 
   setExpires(entry: EntryId, at: number): void {
-    this.words[entry + EXPIRES] = at;
+    const words = this.words;
+    const before = words[entry + EXPIRES] as number;
+    words[entry + EXPIRES] = at;
+    if (((at - before) | 0) < 0) this.deadlines.lower(this.slotOf(entry), at);
+  }
+
+  /** The entry was confirmed: sweeps look at it when its time has come. */
+  watch(entry: EntryId): void {
+    this.deadlines.set(this.slotOf(entry), this.expires(entry));
+  }
+
+  /** The entry is over: sweeps pass it by. */
+  unwatch(entry: EntryId): void {
+    this.deadlines.clear(this.slotOf(entry));
   }
 
   /** Whether a confirmed entry's time is over: 1 or 0. `now` in the tracker's int32 milliseconds, wrapping. */

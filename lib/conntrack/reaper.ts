@@ -1,17 +1,27 @@
 /**
- * The background reaper: sweeps the tables a fraction at a time, faster while much is found expired.
+ * The background reaper: sweeps the tables a fraction at a time, faster while much is found expired. Hot.
  *
  * A pass examines the next 1/128 of every table's records and resumes where the last one stopped, wrapping. If more
  * than half of the examined entries had expired, the next pass follows after 10 ms; else the interval grows by 10 ms a
  * pass, up to 60 s / 128, so that a full sweep never takes longer than a minute. The first pass comes 5 s after the
  * start. All of these are options.
  *
- * The reaper has no timer of its own: `advance(nowMs)` runs every pass that is due, each at its own time, and
- * `nextMs` says when to call again (`runReaper` does that with a clock). Without it nothing wrong is ever found
- * (lookups do not see expired entries), but memory is given back only when met.
+ * The reaper has no timer of its own: `advance(nowMs)` runs the passes that are due, each as of its own time, and
+ * `nextMs` says when to call again (`runReaper` does that with a clock). It never works long at a time: when its slice
+ * is over it returns in the middle of a pass, `nextMs` stays, and the next call goes on there. Packets may come
+ * between. Without the reaper nothing wrong is ever found (lookups do not see expired entries), but memory is given back
+ * only when met.
  */
 import type { Clock } from '../clock.js';
+import type { ConntrackTable } from './table.js';
 import type { Tracker } from './tracker.js';
+
+/** Work between two looks at the clock, in slots (`ConntrackTable.sweep`): some 10 us, or 30 us of reaping. */
+const CHUNK = 8192;
+/** Work of a slice where there is no clock to measure it with: about a millisecond. */
+const SLICE = 400_000;
+/** Least pause between two slices, as a share of one. */
+const REST = 0.5;
 
 /** Options of a {@link Reaper}. */
 export interface ReaperOptions {
@@ -26,6 +36,10 @@ export interface ReaperOptions {
   readonly threshold?: number;
   /** Time from the start to the first pass, ms. Default 5,000. */
   readonly firstPassMs?: number;
+  /** How long the reaper works at a time, ms by `clock`. Default 1. */
+  readonly sliceMs?: number;
+  /** Measures slices. Without one their work is counted, as much as takes about a millisecond. */
+  readonly clock?: Clock;
 }
 
 /** What the reaper did since it was made. */
@@ -41,16 +55,28 @@ export interface ReaperReport {
 
 export class Reaper {
   readonly #tracker: Tracker;
+  readonly #tables: ConntrackTable[] = [];
   readonly #fractions: number;
   readonly #minIntervalMs: number;
   readonly #stepMs: number;
   readonly #maxIntervalMs: number;
   readonly #threshold: number;
   readonly #firstPassMs: number;
-  readonly #found = new Int32Array(2);
+  readonly #sliceMs: number;
+  readonly #clock: Clock | undefined;
+  /** What a sweep says: entries examined, entries reaped, work left. */
+  readonly #said = new Int32Array(3);
   #intervalMs: number;
   #nextMs = Number.POSITIVE_INFINITY;
+  /** The pass that is due or under way: its fraction, the table and the slot that it got to, what it has found. */
   #position = 0;
+  #table = 0;
+  #slot = 0;
+  #passExamined = 0;
+  #passReaped = 0;
+  /** By the clock: end of the slice, and when it was worked last. */
+  #endMs = Number.NEGATIVE_INFINITY;
+  #workedMs = Number.NEGATIVE_INFINITY;
   #passes = 0;
   #examined = 0;
   #reaped = 0;
@@ -63,10 +89,13 @@ export class Reaper {
     this.#maxIntervalMs = (options.maxSweepMs ?? 60_000) / this.#fractions;
     this.#threshold = options.threshold ?? 0.5;
     this.#firstPassMs = options.firstPassMs ?? 5_000;
+    this.#sliceMs = options.sliceMs ?? 1;
+    this.#clock = options.clock;
     this.#intervalMs = this.#minIntervalMs;
+    tracker.eachTable((table) => this.#tables.push(table));
   }
 
-  /** When the next pass is due, in the clock of `start`; Infinity while stopped. */
+  /** When the next pass is due, or was if it is under way, in the clock of `start`; Infinity while stopped. */
   get nextMs(): number {
     return this.#nextMs;
   }
@@ -87,18 +116,35 @@ export class Reaper {
     this.#nextMs = Number.POSITIVE_INFINITY;
   }
 
-  /** Runs every pass that is due at `nowMs`, each as of its own time. */
+  /**
+   * Works on the passes that are due at `nowMs`, each as of its own time, until the slice is over. By the clock, calls
+   * that follow each other at once share a slice.
+   */
   advance(nowMs: number): void {
-    while (this.#nextMs <= nowMs) {
-      const dueMs = this.#nextMs;
-      this.#pass(dueMs);
-      this.#nextMs = dueMs + this.#intervalMs;
+    if (this.#nextMs > nowMs) return;
+    const clock = this.#clock;
+    if (clock === undefined) {
+      this.#sweep(nowMs, SLICE);
+      return;
     }
+    const startMs = clock.nowMs();
+    if (startMs - this.#workedMs >= this.#sliceMs * REST) this.#endMs = startMs + this.#sliceMs;
+    let timeMs = startMs;
+    while (this.#nextMs <= nowMs && timeMs < this.#endMs) {
+      this.#sweep(nowMs, CHUNK);
+      timeMs = clock.nowMs();
+      this.#workedMs = timeMs;
+    }
+  }
+
+  /** Runs every pass that is due at `nowMs`, however long it takes: for captures, which have no event loop to share. */
+  finish(nowMs: number): void {
+    while (this.#nextMs <= nowMs) this.#sweep(nowMs, SLICE);
   }
 
   report(): ReaperReport {
     let reapedOnLookup = 0;
-    for (const table of this.#tracker.tables()) reapedOnLookup += table.reapedOnLookup;
+    for (const table of this.#tables) reapedOnLookup += table.reapedOnLookup;
     return {
       passes: this.#passes,
       examined: this.#examined,
@@ -108,23 +154,41 @@ export class Reaper {
     };
   }
 
-  #pass(nowMs: number): void {
-    const now = this.#tracker.timeOf(nowMs);
-    const found = this.#found;
-    let examined = 0;
-    let reaped = 0;
-    for (const table of this.#tracker.tables()) {
-      const share = Math.ceil(table.entries.slots.capacity / this.#fractions);
-      table.sweep(this.#position * share, (this.#position + 1) * share, now, found);
-      examined += found[0] as number;
-      reaped += found[1] as number;
+  /** Does `work` on the passes that are due. */
+  #sweep(nowMs: number, work: number): void {
+    const said = this.#said;
+    let left = work;
+    while (this.#nextMs <= nowMs) {
+      const now = this.#tracker.timeOf(this.#nextMs);
+      while (this.#table < this.#tables.length) {
+        if (left <= 0) return;
+        const table = this.#tables[this.#table] as ConntrackTable;
+        const share = Math.ceil(table.entries.slots.capacity / this.#fractions);
+        const to = (this.#position + 1) * share;
+        const slot = table.sweep(Math.max(this.#slot, to - share), to, now, left, said);
+        this.#passExamined += said[0] as number;
+        this.#passReaped += said[1] as number;
+        left = said[2] as number;
+        this.#slot = slot < to ? slot : 0;
+        if (slot >= to) this.#table++;
+      }
+      this.#endPass();
     }
+  }
+
+  #endPass(): void {
+    const examined = this.#passExamined;
+    const reaped = this.#passReaped;
+    this.#table = 0;
+    this.#passExamined = 0;
+    this.#passReaped = 0;
     this.#position = (this.#position + 1) % this.#fractions;
     this.#passes++;
     this.#examined += examined;
     this.#reaped += reaped;
     if (examined > 0 && reaped > examined * this.#threshold) this.#intervalMs = this.#minIntervalMs;
     else this.#intervalMs = Math.min(this.#intervalMs + this.#stepMs, this.#maxIntervalMs);
+    this.#nextMs += this.#intervalMs;
   }
 }
 

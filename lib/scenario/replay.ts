@@ -140,7 +140,7 @@ export class Replay {
       if (Number.isNaN(this.nowMs)) this.router.engine.reaper.start(timeMs);
       this.nowMs = timeMs;
       this.router.advance(timeMs);
-      this.router.engine.reaper.advance(timeMs);
+      this.router.engine.reaper.finish(timeMs);
     }
     return this.#takeSent();
   }

@@ -84,15 +84,17 @@ class Advance extends Step {
   }
 }
 
+/** A sweep over all records: what has expired goes, and nothing else. */
 class Sweep extends Step {
   act(twin: Twin): void {
     const { table } = twin;
-    for (const entry of [...twin.entries]) {
-      if (!entry.confirmed) continue;
-      const expired = table.entries.hasExpired(entry.id, twin.now) === 1;
-      expect(expired).toBe(twin.hasExpired(entry));
-      if (expired) twin.leave(entry, DestroyReason.TIMEOUT);
-    }
+    const { capacity } = table.entries.slots;
+    const confirmed = twin.entries.filter((entry) => entry.confirmed);
+    const expired = confirmed.filter((entry) => twin.hasExpired(entry));
+    const said = new Int32Array(3);
+    expect(table.sweep(0, capacity, twin.now, 1_000_000, said)).toBe(capacity);
+    expect([said[0], said[1]]).toEqual([confirmed.length, expired.length]);
+    expect(twin.entries.filter((entry) => expired.includes(entry))).toEqual([]);
   }
   override toString(): string {
     return 'sweep';

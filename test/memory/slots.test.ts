@@ -2,6 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Slots } from '../../lib/memory/slots.js';
 
+const STRIDE = 3;
+const LINK = 1;
+
+function slotsOf(capacity: number): Slots {
+  return new Slots(new Int32Array(capacity * STRIDE), STRIDE, LINK);
+}
+
 describe('slots', () => {
   test('against a set: what is taken is free, all can be taken, free + live = capacity', () => {
     fc.assert(
@@ -11,7 +18,7 @@ describe('slots', () => {
           maxLength: 200,
         }),
         (capacity, steps) => {
-          const slots = new Slots(capacity);
+          const slots = slotsOf(capacity);
           const live: number[] = [];
           let everUsed = 0;
           for (const step of steps) {
@@ -42,10 +49,19 @@ describe('slots', () => {
   });
 
   test('the slot given back last comes first', () => {
-    const slots = new Slots(4);
+    const slots = slotsOf(4);
     for (let i = 0; i < 4; i++) slots.take();
     slots.give(2);
     slots.give(0);
     expect([slots.take(), slots.take(), slots.take()]).toEqual([0, 2, -1]);
+  });
+
+  test('only the link of a record that was given back is written', () => {
+    const words = new Int32Array(4 * STRIDE).fill(7);
+    const slots = new Slots(words, STRIDE, LINK);
+    for (let i = 0; i < 3; i++) slots.take();
+    slots.give(1);
+    slots.give(2);
+    expect([...words]).toEqual([7, 7, 7, 7, -1, 7, 7, 1, 7, 7, 7, 7]);
   });
 });

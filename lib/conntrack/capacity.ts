@@ -1,0 +1,36 @@
+/**
+ * How many connections a store can hold, and the memory for them. Cold.
+ *
+ * Ids are int32 offsets of words, which bounds a store whatever the machine has. A large array of zeros costs nothing
+ * until it is written to: the operating system gives its pages as they are touched.
+ */
+import { ConfigurationError } from '../errors.js';
+
+/** Words of a record of a family. */
+export function strideOf(version: number): number {
+  return version === 4 ? 48 : 64;
+}
+
+/** Most connections that a store of a family can hold: 44,739,242, IPv6 33,554,432. */
+export function maxCapacity(version: number): number {
+  return Math.floor(2 ** 31 / strideOf(version));
+}
+
+/**
+ * Words for `capacity` records, all 0. Throws a ConfigurationError if it is no integer from 1 to {@link maxCapacity}, or
+ * if there is no such memory.
+ */
+export function allocateRecords(version: number, capacity: number): Int32Array {
+  if (!Number.isInteger(capacity) || capacity < 1 || capacity > maxCapacity(version)) {
+    throw new ConfigurationError('value', `number of IPv${version} connections out of range`, {
+      word: String(capacity),
+      expected: `an integer from 1 to ${maxCapacity(version)}`,
+    });
+  }
+  try {
+    return new Int32Array(capacity * strideOf(version));
+  } catch (cause) {
+    const place = { word: String(capacity), expected: 'fewer connections, or more memory' };
+    throw new ConfigurationError('value', `no memory for IPv${version} connections`, place, { cause });
+  }
+}

@@ -1,0 +1,26 @@
+/** A tuple's direction and a connection's status bits, in Linux's words and values. */
+
+/** Direction of a tuple or packet. */
+export const Direction = { ORIGINAL: 0, REPLY: 1 } as const;
+export type Direction = (typeof Direction)[keyof typeof Direction];
+
+/** Status bits, IPS_* of Linux with the same values. */
+export const Status = {
+  EXPECTED: 1,
+  SEEN_REPLY: 2,
+  ASSURED: 4,
+  CONFIRMED: 8,
+  SRC_NAT: 16,
+  DST_NAT: 32,
+  SEQ_ADJUST: 64,
+  SRC_NAT_DONE: 128,
+  DST_NAT_DONE: 256,
+  DYING: 512,
+  FIXED_TIMEOUT: 1024,
+  TEMPLATE: 2048,
+  NAT_CLASH: 4096,
+  HELPER: 8192,
+  OFFLOAD: 16384,
+  /** Not of Linux: the rules that let it be have changed, and it is looked at again at its next packet. */
+  REVIEW: 1 << 20,
+} as const;
