@@ -99,6 +99,8 @@ const EVERYTHING: GatewayConfig & { $schema: string } = {
     guests: ['lan'],
     deny: 'drop',
     privateAnswers: 'allow',
+    domains: { leastTtlSeconds: 30, mostTtlSeconds: 600, addressesPerName: 16 },
+    reports: { repeatMs: 5000, perSecond: 10 },
   },
   inactivity: { intervalMs: 60_000, onExpiry: 'reset-inside', probeAnswers: 'counted' },
   keepalive: { intervalMs: 20_000 },

@@ -99,7 +99,8 @@ export class Domains {
     const normal = normalName(name);
     const text = formatAddress(words, version);
     const { leastTtlSeconds, mostTtlSeconds, addressesPerName } = this.#limits;
-    const seconds = Math.min(mostTtlSeconds, Math.max(leastTtlSeconds, ttlSeconds));
+    // Never 0: to a set that means for ever.
+    const seconds = Math.max(1, Math.min(mostTtlSeconds, Math.max(leastTtlSeconds, ttlSeconds)));
     const found: string[] = [];
     for (const { domain, sets, known } of this.#domains.values()) {
       if (!domainCovers(domain, normal)) continue;

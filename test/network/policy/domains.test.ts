@@ -115,6 +115,13 @@ describe('the time of an address', () => {
     expect(lab.passes(to('93.184.216.34'))).toBe(isOpen);
   });
 
+  it('is a second at least, never for ever', () => {
+    const lab = new PolicyLab({ allowOut: ['example.com'], domains: { leastTtlSeconds: 0 } });
+    lab.answer('example.com', [a(93, 184, 216, 34, { ttl: 0 })]);
+    lab.nowMs += 2000;
+    expect(lab.passes(to('93.184.216.34'))).toBe(false);
+  });
+
   it('is not cut short by a later answer', () => {
     const lab = new PolicyLab({ allowOut: ['example.com'] });
     lab.answer('example.com', [a(93, 184, 216, 34, { ttl: 1000 })]);
