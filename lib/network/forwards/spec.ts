@@ -198,7 +198,7 @@ class Spec {
         'a target is of one family, and the spec listens in both',
         at,
         word,
-        `${any}/...`,
+        `${any}${listen.interface === '' ? '' : `%${listen.interface}`}/...`,
       );
     }
     if (listen.version !== undefined && listen.version !== target.version) {

@@ -90,6 +90,7 @@ describe('a port-forward spec', () => {
     ['22-80:32-91', /different lengths \('32-91'\); expected 59 ports/],
     ['22-80:32', /different lengths/],
     ['5000:192.0.2.5', /both \('192\.0\.2\.5'\); expected 0\.0\.0\.0\/\.\.\./],
+    ['%eth0/53:192.0.2.5/53', /both \('192\.0\.2\.5'\); expected 0\.0\.0\.0%eth0\/\.\.\./],
     ['22:2001:db8::1', /expected \[::\]\/\.\.\./],
     ['*/8080:10.0.0.2/80', /listens in both/],
     ['all:192.0.2.5', /listens in both/],
