@@ -93,6 +93,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.router = new Router({
       ...options,
       random,
+      reaper: { clock: this.#clock, ...options.reaper },
       interfaces: plans.map(({ options: { name, mtu }, addresses }) => ({
         name,
         addresses,
