@@ -19,11 +19,22 @@ import type {
   TableSpec,
   TargetSpec,
 } from './ast.js';
+import { buildClassifier, longRuns } from './classify/build.js';
+import type { Classifier } from './classify/classifier.js';
 import type { Match, Target } from './context.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { InterfaceTest } from './interfaces.js';
 import { createMatch } from './matches/create.js';
-import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, RuleFlag, type TableProgram } from './program.js';
+import {
+  Action,
+  MOST_RUNS,
+  NO_CHAIN,
+  RULE_WORDS_4,
+  RULE_WORDS_6,
+  RUN_SHIFT,
+  RuleFlag,
+  type TableProgram,
+} from './program.js';
 import { isFlowPureMatch, isFlowPureTarget } from './purity.js';
 import type { Release, SharedStates } from './shared.js';
 import { createTarget } from './targets/create.js';
@@ -32,6 +43,9 @@ import { createTarget } from './targets/create.js';
 export const TABLE_NAMES: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
 
 const HOOKS: ReadonlyMap<string, number> = new Map(Object.entries(Hook));
+
+/** Rules compiled between two interruptions. */
+const SLICE = 64;
 
 /** Matches and targets that switch connection tracking on for their family, wherever in a table they stand. */
 const TRACKING_MATCHES: ReadonlySet<MatchSpec['kind']> = new Set([
@@ -68,27 +82,32 @@ export interface CompiledRuleset {
   readonly programs: readonly TableProgram[];
 }
 
-/** Whoever has the result lets go of what its programs share. */
-export function compileRuleset(
+/**
+ * Compiles in slices: yields where it may be interrupted. Whoever has the result lets go of what its programs share; so
+ * does this, if it is ended before (`return` of the generator).
+ */
+export function* compileRuleset(
   ruleset: Ruleset,
   environment: RuleEnvironment,
   shared: SharedStates,
-): CompiledRuleset {
+): Generator<void, CompiledRuleset> {
   const { family } = ruleset;
   const releases: Release[] = [];
+  let isComplete = false;
   try {
-    const programs = ruleset.tables.map((table) =>
-      new TableCompiler(table, family, environment, shared, releases).compile(),
-    );
+    const programs: TableProgram[] = [];
+    for (const table of ruleset.tables) {
+      programs.push(yield* new TableCompiler(table, family, environment, shared, releases).compile());
+    }
+    isComplete = true;
     return { family, programs };
-  } catch (error) {
-    for (const release of releases) release();
-    throw error;
+  } finally {
+    if (!isComplete) for (const release of releases) release();
   }
 }
 
 /** Whether a table has a rule that connections must be tracked for. */
-export function needsTracking(table: TableSpec): boolean {
+function needsTracking(table: TableSpec): boolean {
   return table.chains.some((chain) =>
     chain.rules.some(
       ({ matches, target }) =>
@@ -144,7 +163,7 @@ class TableCompiler {
     this.#impureFrom = new Int32Array(rules);
   }
 
-  compile(): TableProgram {
+  *compile(): Generator<void, TableProgram> {
     const starts = new Int32Array(5).fill(NO_CHAIN);
     const policies = new Int32Array(5).fill(NO_CHAIN);
     const depth = callDepth(this.#table);
@@ -152,7 +171,10 @@ class TableCompiler {
     let rule = 0;
     for (const chain of this.#table.chains) {
       const first = rule;
-      for (const spec of chain.rules) this.#rule(rule++, spec, chain);
+      for (const spec of chain.rules) {
+        this.#rule(rule++, spec, chain);
+        if (rule % SLICE === 0) yield;
+      }
       this.#chainEnd(rule, chain);
       const hook = chain.policy === undefined ? undefined : HOOKS.get(chain.name);
       if (hook !== undefined) {
@@ -161,6 +183,7 @@ class TableCompiler {
       }
       rule++;
     }
+    const classifier = yield* this.#index();
     return {
       spec: this.#table,
       index: TABLE_NAMES.indexOf(this.#table.name),
@@ -175,9 +198,26 @@ class TableCompiler {
       places: this.#places,
       isFlowPure: this.#isFlowPure,
       impureFrom: this.#impureFrom,
+      classifier,
+      needsTracking: needsTracking(this.#table) ? 1 : 0,
       releases: this.#releases.slice(before),
       depth,
     };
+  }
+
+  /** The index over the table's long runs, whose rules are marked as such. */
+  *#index(): Generator<void, Classifier | undefined> {
+    if (this.#environment.ruleIndex === 'none') return undefined;
+    const runs = longRuns(this.#table, this.#firsts).slice(0, MOST_RUNS);
+    if (runs.length === 0) return undefined;
+    const { host } = this.#environment;
+    const classifier = yield* buildClassifier(this.#table, this.#family, this.#firsts, runs, host);
+    for (const [run, { from, to }] of runs.entries()) {
+      for (let rule = from; rule < to; rule++) {
+        this.#words[rule * this.#stride]! |= RuleFlag.INDEXED | (run << RUN_SHIFT);
+      }
+    }
+    return classifier;
   }
 
   #rule(index: number, spec: RuleSpec, chain: ChainSpec): void {

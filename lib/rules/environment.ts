@@ -21,6 +21,8 @@ export interface RuleEnvironment {
   readonly shared?: SharedStates;
   /** The sets that rules name. Default: none. */
   readonly sets?: SetRegistry;
+  /** Whether long chains are indexed (`classify/`); `none` makes packets meet every rule. Default `auto`. */
+  readonly ruleIndex?: 'auto' | 'none' | undefined;
   /** Wall-clock time, ms since 1970, of a packet's `nowMs`, for the time match. Default: the machine's clock. */
   readonly wallTimeMs?: ((nowMs: number) => number) | undefined;
 }

@@ -12,6 +12,7 @@
  * rule is one number for the whole table, and the walk needs no lengths. Counters have a place per record.
  */
 import type { TableSpec } from './ast.js';
+import type { Classifier } from './classify/classifier.js';
 import type { Match, Target } from './context.js';
 import type { RulePlace } from './environment.js';
 import type { InterfaceTest } from './interfaces.js';
@@ -35,7 +36,12 @@ export const RuleFlag = {
   PROTOCOL_NEGATED: 512,
   FRAGMENT: 1024,
   NOT_FRAGMENT: 2048,
+  /** No condition: the rule is in an indexed run, whose number stands from bit {@link RUN_SHIFT} on. */
+  INDEXED: 4096,
 } as const;
+export const RUN_SHIFT = 13;
+/** Runs of a table that can be numbered. */
+export const MOST_RUNS = 2 ** 17;
 
 /** Word 6. */
 export const Action = {
@@ -80,6 +86,10 @@ export interface TableProgram {
   readonly isFlowPure: Uint8Array;
   /** [rules] first of its matches that depends on more than the flow, or where they end. */
   readonly impureFrom: Int32Array;
+  /** The index over long runs of rules; undefined without such a run. */
+  readonly classifier: Classifier | undefined;
+  /** Whether a rule of the table needs connections to be tracked: 1 or 0. */
+  readonly needsTracking: 0 | 1;
   /** Lets go of what the rules share with others. */
   readonly releases: readonly Release[];
   /** Most jumps that can be open at a time. */

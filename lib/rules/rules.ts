@@ -9,7 +9,7 @@ import { ConfigurationError } from '../errors.js';
 import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
-import { compileRuleset, needsTracking } from './compile.js';
+import { compileRuleset } from './compile.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { restoreRuleset } from './restore.js';
@@ -33,6 +33,8 @@ export class Rules {
   needsTracking: 0 | 1 = 0;
   /** Another number (int32) after each change of rules, counters, interfaces, or of the way in which packets are walked. */
   generation = 0;
+  /** Called before counters are read or rules change: whoever counts packets elsewhere (`replay`) then tells of them. */
+  beforeReading: (() => void) | undefined = undefined;
   readonly #environment: RuleEnvironment;
   readonly #usualWalk: RuleWalk;
   #walk: Walk;
@@ -101,7 +103,7 @@ export class Rules {
         expected: `rules of IPv${this.family}`,
       });
     }
-    const { programs } = compileRuleset(ruleset, this.#environment, this.#shared);
+    const { programs } = finish(compileRuleset(ruleset, this.#environment, this.#shared));
     const order = [...this.#order];
     for (const program of programs) {
       const before = order.findIndex(({ index }) => index === program.index);
@@ -131,7 +133,10 @@ export class Rules {
 
   /** Interfaces were made, removed or renamed: rules ask for their names again. */
   interfacesChanged(): void {
-    for (const program of this.#order) for (const test of program.interfaces) test.forget();
+    for (const { interfaces, classifier } of this.#order) {
+      for (const test of interfaces) test.forget();
+      classifier?.interfaces.forget();
+    }
     this.#changed();
   }
 
@@ -140,6 +145,7 @@ export class Rules {
   }
 
   #install(order: readonly TableProgram[]): void {
+    this.beforeReading?.();
     for (const program of this.#order) {
       if (!order.includes(program)) for (const release of program.releases) release();
     }
@@ -151,7 +157,7 @@ export class Rules {
       depth = Math.max(depth, program.depth);
     }
     this.#usualWalk.reserve(depth);
-    this.needsTracking = order.some(({ spec }) => needsTracking(spec)) ? 1 : 0;
+    this.needsTracking = order.some((program) => program.needsTracking === 1) ? 1 : 0;
     this.#changed();
   }
 
@@ -159,6 +165,7 @@ export class Rules {
 
   /** The rules with their counters as they are now, in the order in which the tables were first named. */
   toRuleset(): Ruleset {
+    this.beforeReading?.();
     return { family: this.family, tables: this.#order.map(countedTable) };
   }
 
@@ -169,6 +176,7 @@ export class Rules {
 
   /** Where a packet can be counted, and how often one was, table by table; the ends of users' chains are left out. */
   *counters(): Iterable<RulePlace & CounterSpec> {
+    this.beforeReading?.();
     for (const { places, packets, bytes } of this.#order) {
       for (const [i, place] of places.entries()) {
         if (place.number === 'return') continue;
@@ -179,12 +187,21 @@ export class Rules {
 
   /** Sets counters to zero, of all tables or one (`iptables -Z`). */
   zero(table?: TableName): void {
+    this.beforeReading?.();
     for (const { spec, packets, bytes } of this.#order) {
       if (table !== undefined && spec.name !== table) continue;
       packets.fill(0);
       bytes.fill(0);
     }
     this.#changed();
+  }
+}
+
+/** Goes through all slices of a work at once. */
+function finish<T>(slices: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done === true) return value;
   }
 }
 

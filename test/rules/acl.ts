@@ -33,6 +33,7 @@ export interface GateOptions {
   readonly random?: Random;
   readonly observers?: RulesObservers;
   readonly wallTimeMs?: (nowMs: number) => number;
+  readonly ruleIndex?: 'auto' | 'none';
 }
 
 const TABLES = { raw: 0, mangle: 1, nat: 2, filter: 3, security: 4 } as const;
@@ -58,6 +59,7 @@ export class Gate {
       shared: new SharedStates(),
       sets: this.sets,
       wallTimeMs: options.wallTimeMs,
+      ruleIndex: options.ruleIndex,
     };
     this.rules4 = new Rules(4, environment);
     this.rules6 = new Rules(6, environment);

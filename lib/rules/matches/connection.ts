@@ -53,7 +53,7 @@ function hasTemplate(packet: Packet, context: RuleContext): boolean {
 }
 
 /** Bit of {@link CtState} for the packet, without SNAT and DNAT. */
-function stateBit(packet: Packet, context: RuleContext): number {
+export function stateBit(packet: Packet, context: RuleContext): number {
   if (packet.ctinfo === UNTRACKED) return STATE_UNTRACKED;
   if (packet.entry === NIL) return hasTemplate(packet, context) ? STATE_NEW : STATE_INVALID;
   return STATE_BITS[packet.ctinfo % FIRST_REPLY_INFO] as number;

@@ -1,0 +1,402 @@
+/**
+ * Makes the index of a table's long runs of rules (`classifier.ts`). Cold, but in slices: `buildClassifier` yields where it
+ * may be interrupted, after about a millisecond of work at ten thousand rules.
+ *
+ * A node is made so: in each dimension the bounds of the rules' ranges cut the values into intervals. A rule goes to the
+ * dimension in which it meets the fewest others, for as few of the values as can be. Rules that hold for too many
+ * intervals of theirs are kept for another round of tables, where only the bounds of their like count; rules that
+ * nothing tells apart are asked of every packet. An interval that keeps a long list gets a node of its own, in which the
+ * dimension says nothing any more, so that there is an end to it.
+ *
+ * Memory: the lists of a table hold at most `SPREAD` times as many rules as the table (and some), on each of at most
+ * `DIMENSIONS` levels; in practice a few dozen bytes per rule.
+ */
+import type { Host } from '../../host.js';
+import type { Family, TableSpec } from '../ast.js';
+import { type Classifier, InterfaceNumbers, Reference } from './classifier.js';
+import { Conditions, DIMENSIONS, type Ranges } from './conditions.js';
+import { type Ranks, rankRanges } from './ranks.js';
+
+/** Rules at the head of a chain that are asked in turn: where the frequent ones stand. */
+export const HEAD_RULES = 4;
+/** Rules behind the head from which on a chain is indexed. */
+export const LEAST_RUN = 16;
+/** Lists up to this length are asked in turn. */
+const SHORT_LIST = 8;
+/** Tables for fewer rules do not pay. */
+const LEAST_TABLE = 4;
+/** A rule may be in this many lists of a table on average, and a table may hold so many more in all. */
+const SPREAD = 4;
+const SPREAD_SPARE = 256;
+const ROUNDS = 4;
+/** Slots per interval. */
+const SLOTS = 2;
+/** Rules handled between two interruptions. */
+const SLICE = 512;
+/** Above the values of every dimension. */
+const TOP = 2 ** 31;
+
+/** A run of rules to be indexed: [from, to). */
+export interface Run {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The runs of a table that are long enough; `firsts` has the number of each chain's first rule. */
+export function longRuns(table: TableSpec, firsts: ReadonlyMap<string, number>): readonly Run[] {
+  return table.chains
+    .filter(({ rules }) => rules.length >= HEAD_RULES + LEAST_RUN)
+    .map(({ name, rules }) => {
+      const first = firsts.get(name) as number;
+      return { from: first + HEAD_RULES, to: first + rules.length };
+    });
+}
+
+/** The index of `runs`, which are in the order of the table. */
+export function* buildClassifier(
+  table: TableSpec,
+  family: Family,
+  firsts: ReadonlyMap<string, number>,
+  runs: readonly Run[],
+  host: Host,
+): Generator<void, Classifier> {
+  const conditions = new Conditions(family);
+  let done = 0;
+  for (const { name, rules } of table.chains) {
+    const first = firsts.get(name) as number;
+    if (rules.length < HEAD_RULES + LEAST_RUN) continue;
+    for (let i = HEAD_RULES; i < rules.length; i++) {
+      conditions.add(first + i, rules[i]!);
+      if (++done % SLICE === 0) yield;
+    }
+  }
+  let sources: Ranks | undefined;
+  let destinations: Ranks | undefined;
+  if (family === 6) {
+    sources = yield* rankRanges(conditions.wide[0], conditions.ranges[0]!);
+    destinations = yield* rankRanges(conditions.wide[1], conditions.ranges[1]!);
+  }
+  const builder = new IndexBuilder(conditions.ranges, runs.at(-1)?.to ?? 0);
+  const roots = new Int32Array(runs.length);
+  for (const [i, { from, to }] of runs.entries()) {
+    const rules = Int32Array.from({ length: to - from }, (_, n) => from + n);
+    roots[i] = yield* builder.node(rules);
+  }
+  return {
+    words: builder.words(),
+    roots,
+    ends: Int32Array.from(runs, ({ to }) => to),
+    interfaces: new InterfaceNumbers(host, conditions.names),
+    sources,
+    destinations,
+  };
+}
+
+/** Ranges of one dimension by rule. */
+interface Column {
+  /** [rules + 1] first range of each. */
+  readonly starts: Int32Array;
+  readonly low: Float64Array;
+  readonly high: Float64Array;
+}
+
+/** Values that a node is asked for, by dimension: [low, high]. */
+type Box = readonly { readonly low: number; readonly high: number }[];
+
+const EVERYTHING: Box = Array.from({ length: DIMENSIONS }, () => ({ low: -TOP, high: TOP - 1 }));
+
+/** What a dimension says of the rules of a node. */
+interface Cut {
+  readonly bounds: Float64Array;
+  /** [bounds] rules that hold in the interval. */
+  readonly loads: Float64Array;
+}
+
+class IndexBuilder {
+  readonly #columns: readonly Column[];
+  /** Offset 0 stays unused, so that a reference to something is never 0. */
+  #words = new Int32Array(1024);
+  #length = 4;
+  /** Place in the order of a node's rules that were dealt with last, for slices. */
+  #work = 0;
+
+  constructor(ranges: readonly Ranges[], rules: number) {
+    this.#columns = ranges.map((one) => columnOf(one, rules));
+  }
+
+  words(): Int32Array {
+    return this.#words.slice(0, this.#length);
+  }
+
+  /** Reference of a node for `rules`, ascending; of a list or a rule where that does. */
+  *node(rules: Int32Array, box: Box = EVERYTHING): Generator<void, number> {
+    let rest = rules;
+    const tables: { dimension: number; rules: Int32Array }[] = [];
+    for (let round = 0; round < ROUNDS && rest.length > SHORT_LIST; round++) {
+      const shares = yield* this.#share(rest, box);
+      const left = shares.pop() as number[];
+      for (const [dimension, share] of shares.entries()) {
+        if (share.length >= LEAST_TABLE) tables.push({ dimension, rules: Int32Array.from(share) });
+        else left.push(...share);
+      }
+      if (left.length === rest.length) break;
+      rest = Int32Array.from(left).sort();
+    }
+    const always = this.#list(rest);
+    if (tables.length === 0) return always;
+    const written: number[] = [];
+    for (const { dimension, rules: own } of tables) {
+      written.push(...(yield* this.#table(dimension, own, box)));
+    }
+    const at = this.#reserve(2 + written.length);
+    this.#words[at] = always;
+    this.#words[at + 1] = tables.length;
+    this.#words.set(written, at + 2);
+    return at * 4 + Reference.NODE;
+  }
+
+  /** Rules by the dimension that tells each apart best; last those for which none is good. */
+  *#share(rules: Int32Array, box: Box): Generator<void, number[][]> {
+    const costs = new Float64Array(rules.length).fill(Number.POSITIVE_INFINITY);
+    const choices = new Int8Array(rules.length).fill(-1);
+    const covers = new Int32Array(rules.length);
+    for (let dimension = 0; dimension < DIMENSIONS; dimension++) {
+      const cut = this.#cut(dimension, rules, box);
+      if (this.#isLong(rules.length)) yield;
+      if (cut === undefined) continue;
+      const { bounds, loads } = cut;
+      const column = this.#columns[dimension]!;
+      const { low, high } = box[dimension]!;
+      for (let i = 0; i < rules.length; i++) {
+        const rule = rules[i]!;
+        const to = column.starts[rule + 1]!;
+        let cover = 0;
+        let load = 0;
+        for (let r = column.starts[rule]!; r < to; r++) {
+          if (column.high[r]! < low || column.low[r]! > high) continue;
+          const first = intervalOf(bounds, Math.max(column.low[r]!, low));
+          const last = intervalOf(bounds, Math.min(column.high[r]!, high));
+          cover += last - first + 1;
+          // Wide ranges are looked at here and there.
+          const step = 1 + ((last - first) >>> 3);
+          for (let n = first; n <= last; n += step) load = Math.max(load, loads[n]!);
+        }
+        if (column.starts[rule]! === to || cover > bounds.length / 2) continue;
+        const cost = (load * cover) / bounds.length;
+        if (cost < costs[i]!) {
+          costs[i] = cost;
+          choices[i] = dimension;
+          covers[i] = cover;
+        }
+      }
+      if (this.#isLong(rules.length)) yield;
+    }
+    return this.#withinBudget(rules, choices, covers);
+  }
+
+  /** Shares by dimension, and what would spread too far for its table, or is told apart by nothing. */
+  #withinBudget(rules: Int32Array, choices: Int8Array, covers: Int32Array): number[][] {
+    const shares: number[][] = Array.from({ length: DIMENSIONS + 1 }, () => []);
+    const sums = new Float64Array(DIMENSIONS);
+    const counts = new Int32Array(DIMENSIONS);
+    const order = Array.from(rules.keys())
+      .filter((i) => choices[i]! >= 0)
+      .sort((a, b) => covers[a]! - covers[b]! || a - b);
+    const isTaken = new Uint8Array(rules.length);
+    for (const i of order) {
+      const dimension = choices[i]!;
+      const sum = sums[dimension]! + covers[i]!;
+      if (sum > SPREAD * (counts[dimension]! + 1) + SPREAD_SPARE) continue;
+      sums[dimension] = sum;
+      counts[dimension]!++;
+      isTaken[i] = 1;
+    }
+    for (let i = 0; i < rules.length; i++) {
+      shares[isTaken[i] === 1 ? choices[i]! : DIMENSIONS]!.push(rules[i]!);
+    }
+    return shares;
+  }
+
+  /** The intervals that the rules' ranges cut the box into; undefined if there is nothing to tell apart. */
+  #cut(dimension: number, rules: Int32Array, box: Box): Cut | undefined {
+    const column = this.#columns[dimension]!;
+    const { low, high } = box[dimension]!;
+    const ends: number[] = [];
+    for (const rule of rules) {
+      const to = column.starts[rule + 1]!;
+      for (let r = column.starts[rule]!; r < to; r++) {
+        if (column.low[r]! > low && column.low[r]! <= high) ends.push(column.low[r]!);
+        if (column.high[r]! >= low && column.high[r]! < high) ends.push(column.high[r]! + 1);
+      }
+    }
+    if (ends.length === 0) return undefined;
+    const bounds = ascending(ends, low);
+    const loads = new Float64Array(bounds.length + 1);
+    for (const rule of rules) {
+      const to = column.starts[rule + 1]!;
+      for (let r = column.starts[rule]!; r < to; r++) {
+        if (column.high[r]! < low || column.low[r]! > high) continue;
+        loads[intervalOf(bounds, Math.max(column.low[r]!, low))]!++;
+        loads[intervalOf(bounds, Math.min(column.high[r]!, high)) + 1]!--;
+      }
+    }
+    for (let i = 1; i < loads.length; i++) loads[i]! += loads[i - 1]!;
+    return { bounds, loads };
+  }
+
+  /** Writes a table's bounds, references and slots; gives its words for the node. */
+  *#table(dimension: number, rules: Int32Array, box: Box): Generator<void, number[]> {
+    const { high } = box[dimension]!;
+    const { bounds } = this.#cut(dimension, rules, box) as Cut;
+    if (this.#isLong(rules.length)) yield;
+    const { starts, lists } = this.#spread(dimension, rules, bounds, box);
+    if (this.#isLong(rules.length)) yield;
+    const kept: number[] = [];
+    const references: number[] = [];
+    const nodes = new Map<string, number>();
+    for (let i = 0; i < bounds.length; i++) {
+      const list = lists.slice(starts[i]!, starts[i + 1]!);
+      const key = list.length < 2 ? '' : list.join();
+      let reference = nodes.get(key);
+      if (reference === undefined) {
+        const inner = { low: bounds[i]!, high: (bounds[i + 1] ?? high + 1) - 1 };
+        reference =
+          list.length <= SHORT_LIST
+            ? this.#list(list)
+            : yield* this.node(
+                list,
+                box.map((side, d) => (d === dimension ? inner : side)),
+              );
+        if (key !== '') nodes.set(key, reference);
+      }
+      if (reference !== references.at(-1)) {
+        kept.push(bounds[i]!);
+        references.push(reference);
+      }
+      if (this.#isLong(1 + list.length)) yield;
+    }
+    // Slots are counted from the first value that the rules tell apart.
+    kept.shift();
+    const below = references.shift()!;
+    const { shift, starts: slots } = slotsOf(kept);
+    const at = this.#reserve(2 * kept.length + slots.length);
+    const behind = at + 2 * kept.length;
+    for (let i = 0; i < kept.length; i++) {
+      this.#words[at + 2 * i] = kept[i]!;
+      this.#words[at + 2 * i + 1] = references[i]!;
+    }
+    this.#words.set(slots, behind);
+    return [dimension, kept[0]!, shift, slots.length - 1, kept.length, at, behind, below];
+  }
+
+  /** The rules that hold in each interval: those of interval i are lists[starts[i], starts[i + 1]). */
+  #spread(
+    dimension: number,
+    rules: Int32Array,
+    bounds: Float64Array,
+    box: Box,
+  ): { starts: Int32Array; lists: Int32Array } {
+    const column = this.#columns[dimension]!;
+    const { low, high } = box[dimension]!;
+    const latest = new Int32Array(bounds.length).fill(-1);
+    const starts = new Int32Array(bounds.length + 2);
+    const each = (visit: (interval: number, rule: number) => void): void => {
+      latest.fill(-1);
+      for (const rule of rules) {
+        const to = column.starts[rule + 1]!;
+        for (let r = column.starts[rule]!; r < to; r++) {
+          if (column.high[r]! < low || column.low[r]! > high) continue;
+          const last = intervalOf(bounds, Math.min(column.high[r]!, high));
+          for (let i = intervalOf(bounds, Math.max(column.low[r]!, low)); i <= last; i++) {
+            if (latest[i] === rule) continue;
+            latest[i] = rule;
+            visit(i, rule);
+          }
+        }
+      }
+    };
+    each((i) => starts[i + 2]!++);
+    for (let i = 2; i < starts.length; i++) starts[i]! += starts[i - 1]!;
+    const lists = new Int32Array(starts.at(-1)!);
+    each((i, rule) => {
+      lists[starts[i + 1]!++] = rule;
+    });
+    return { starts, lists };
+  }
+
+  #list(rules: Int32Array): number {
+    if (rules.length === 0) return Reference.NOTHING;
+    if (rules.length === 1) return rules[0]! * 4 + Reference.RULE;
+    const at = this.#reserve(1 + rules.length);
+    this.#words[at] = rules.length;
+    this.#words.set(rules, at + 1);
+    return at * 4 + Reference.LIST;
+  }
+
+  #reserve(words: number): number {
+    const at = this.#length;
+    this.#length += words;
+    if (this.#length > this.#words.length) {
+      const wider = new Int32Array(2 * this.#length);
+      wider.set(this.#words);
+      this.#words = wider;
+    }
+    return at;
+  }
+
+  /** Counts work; whether it is time to be interrupted. */
+  #isLong(work: number): boolean {
+    this.#work += work;
+    if (this.#work < SLICE) return false;
+    this.#work = 0;
+    return true;
+  }
+}
+
+function columnOf({ rules, low, high }: Ranges, count: number): Column {
+  const starts = new Int32Array(count + 2);
+  for (const rule of rules) starts[rule + 1]!++;
+  for (let i = 1; i < starts.length; i++) starts[i]! += starts[i - 1]!;
+  return { starts, low: Float64Array.from(low), high: Float64Array.from(high) };
+}
+
+/** The numbers in ascending order, each once, `first` before them all. */
+function ascending(numbers: readonly number[], first: number): Float64Array {
+  const sorted = Float64Array.from(numbers).sort();
+  const unique = new Float64Array(sorted.length + 1);
+  unique[0] = first;
+  let count = 1;
+  for (const number of sorted) {
+    if (number !== unique[count - 1]) unique[count++] = number;
+  }
+  return unique.subarray(0, count);
+}
+
+/** Last interval that begins at or below a value, which is not below the first. */
+function intervalOf(bounds: Float64Array, value: number): number {
+  let low = 0;
+  let high = bounds.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (bounds[middle]! <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** For equal parts of the values from the first to the last bound: the interval in which each begins. */
+function slotsOf(bounds: readonly number[]): { shift: number; starts: number[] } {
+  const first = bounds[0]!;
+  const distance = bounds.at(-1)! - first;
+  let shift = 0;
+  while (distance / 2 ** shift >= SLOTS * bounds.length && shift < 31) shift++;
+  const count = Math.floor(distance / 2 ** shift) + 1;
+  const starts: number[] = [];
+  let interval = 0;
+  for (let slot = 0; slot <= count; slot++) {
+    const value = first + slot * 2 ** shift;
+    while (interval + 1 < bounds.length && bounds[interval + 1]! <= value) interval++;
+    starts.push(interval);
+  }
+  return { shift, starts };
+}
