@@ -1,14 +1,12 @@
 /**
- * The DNS service of a gateway: queries that come to port 53 of its addresses go to the user's function, and what that
- * answers goes back. Cold.
+ * The DNS service of a gateway: queries that come to port 53 of its addresses, over UDP (`dns-udp.ts`) and TCP
+ * (`dns-tcp.ts`), go to the user's function, and what that answers goes back. Cold.
  *
  * Nothing is asked or cached here. Queries that are none are refused at once; those under way are bounded, in all and for
  * each asker, and time out. An answer is checked before it is passed on: it must be one, and to this question. Listeners
  * hear of its addresses before the asker does, so that a policy can let the connection pass that follows.
  */
 
-import { formatAddress } from '../wire/address.js';
-import type { Packet } from '../wire/packet.js';
 import {
   answerLimitBytes,
   type DnsAddress,
@@ -21,12 +19,14 @@ import {
   readDns,
   truncated,
 } from './dns.js';
-import { type DatagramEnds, makeDatagram, payloadOf } from './local/datagram.js';
-import { PortProtocol, type Reservation } from './local/registry.js';
+import { DnsTcp } from './dns-tcp.js';
+import { DnsUdp } from './dns-udp.js';
+import type { TcpSockets } from './local/tcp.js';
 import type { Router } from './router.js';
 import type { Timed } from './timers.js';
 
-const PORT = 53;
+/** Longest message over TCP, whose length is 16 bits. */
+const MOST_TCP_BYTES = 0xffff;
 
 /** Who asks. */
 export interface DnsClient {
@@ -36,6 +36,7 @@ export interface DnsClient {
   readonly interface: string;
   /** Address of the gateway that was asked. */
   readonly server: string;
+  readonly transport: 'udp' | 'tcp';
 }
 
 /** Options of a gateway's DNS service. */
@@ -50,11 +51,19 @@ export interface DnsOptions {
   ) => Uint8Array | undefined | Promise<Uint8Array | undefined>;
   /** Names of the interfaces that queries may come in by. Default: all that no default route leaves by. */
   readonly on?: readonly string[];
-  /** Queries under way, in all and for one asker; further ones are dropped. Default 256 and 32. */
+  /**
+   * Queries under way, in all and for one asker; further ones are dropped, over TCP refused with SERVFAIL. Default 256 and
+   * 32.
+   */
   readonly maxInFlight?: number;
   readonly maxPerClient?: number;
   /** After this time a query is given up, ms. Default 5000. */
   readonly timeoutMs?: number;
+  /** TCP connections, in all and for one asker; one more takes the place of an old one. Default 256 and 16. */
+  readonly maxConnections?: number;
+  readonly maxConnectionsPerClient?: number;
+  /** A TCP connection without a query for so long is ended, ms. Default 10,000. */
+  readonly idleMs?: number;
 }
 
 /** An answer that is being passed on. */
@@ -69,6 +78,7 @@ export interface DnsAnswer {
 /** What the service needs of its gateway. */
 export interface DnsOwner {
   readonly router: Router;
+  readonly tcp: TcpSockets;
   readonly nowMs: number;
   readonly isClosed: boolean;
   /** Something happens that no packet brought: the time is read. */
@@ -88,18 +98,33 @@ export interface DnsCounters {
   /** The function failed, or what it gave is no answer to the question. */
   failed: number;
   timedOut: number;
+  /** TCP connections that were opened, and those that were reset: stalled, malformed, or in the way of newer ones. */
+  connections: number;
+  cutOff: number;
+}
+
+/** The way back to an asker; `sent` is to be called when the answer has left, or cannot leave any more. */
+export type DnsReply = (answer: Uint8Array, sent: () => void) => void;
+
+/** Where the transports bring their queries. */
+export interface DnsDoor {
+  readonly counters: DnsCounters;
+  /**
+   * Takes a query, which is its own from then on. False if it is none: it gets no answer. Else `reply` is called once, or
+   * never for one that is dropped.
+   */
+  take(query: Uint8Array, client: DnsClient, reply: DnsReply): boolean;
 }
 
 interface Pending {
-  readonly ends: DatagramEnds;
-  readonly interface: number;
   readonly client: DnsClient;
+  readonly reply: DnsReply;
   readonly query: Uint8Array;
   readonly message: DnsMessage;
   readonly dueMs: number;
 }
 
-export class DnsForwarder implements Timed {
+export class DnsForwarder implements Timed, DnsDoor {
   readonly counters: DnsCounters = {
     queries: 0,
     answers: 0,
@@ -107,89 +132,85 @@ export class DnsForwarder implements Timed {
     refused: 0,
     failed: 0,
     timedOut: 0,
+    connections: 0,
+    cutOff: 0,
   };
   readonly #owner: DnsOwner;
   readonly #options: DnsOptions;
-  readonly #reservations: readonly Reservation[];
+  readonly #udp: DnsUdp;
+  readonly #tcp: DnsTcp;
   /** In the order in which they time out. */
   readonly #pending = new Set<Pending>();
+  /** Queries under way, and answers that did not leave yet, by asker. */
   readonly #perClient = new Map<string, number>();
+  #inFlight = 0;
 
   constructor(owner: DnsOwner, options: DnsOptions, interfaces: readonly number[]) {
     this.#owner = owner;
     this.#options = options;
-    const { ports } = owner.router;
-    this.#reservations = interfaces.flatMap((index) =>
-      ([4, 6] as const).map((version) =>
-        ports.reserve({
-          version,
-          protocol: PortProtocol.UDP,
-          interface: index,
-          port: PORT,
-          owner: 'dns',
-          nat: 'shared',
-          receive: (packet) => this.#receive(packet),
-        }),
-      ),
-    );
+    this.#udp = new DnsUdp(owner.router, this, interfaces);
+    const names = interfaces.map((index) => owner.router.interfaces.name(index));
+    this.#tcp = new DnsTcp(owner, this, owner.tcp, names, options);
   }
 
+  /** Queries under way, and answers that did not leave yet. */
   get inFlight(): number {
-    return this.#pending.size;
+    return this.#inFlight;
+  }
+
+  /** TCP connections that are open. */
+  get connectionCount(): number {
+    return this.#tcp.connectionCount;
   }
 
   close(): void {
-    for (const reservation of this.#reservations) reservation.release();
     this.#pending.clear();
-    this.#perClient.clear();
+    this.#udp.close();
+    this.#tcp.close();
   }
 
   nextMs(): number {
-    for (const { dueMs } of this.#pending) return dueMs;
-    return Number.POSITIVE_INFINITY;
+    const next = this.#tcp.nextMs();
+    for (const { dueMs } of this.#pending) return Math.min(dueMs, next);
+    return next;
   }
 
   advance(nowMs: number): void {
     for (const pending of this.#pending) {
       if (pending.dueMs > nowMs) break;
-      this.#settle(pending);
+      this.#pending.delete(pending);
       this.counters.timedOut++;
       this.#send(pending, emptyAnswer(pending.query, pending.message, DnsCode.FAILURE));
     }
+    this.#tcp.advance(nowMs);
   }
 
-  #receive(packet: Packet): void {
-    const query = payloadOf(packet).slice();
+  take(query: Uint8Array, client: DnsClient, reply: DnsReply): boolean {
     const message = readDns(query);
     this.counters.queries++;
     // An answer is never answered: two services would talk to each other for ever.
     if (message === undefined || message.isAnswer) {
-      this.counters.malformed++;
-      return;
+      if (client.transport === 'udp') this.counters.malformed++;
+      return false;
     }
-    const { router, nowMs } = this.#owner;
-    const ends = answerEnds(packet);
-    const client = {
-      address: formatAddress(packet.addresses, packet.version, 0),
-      port: ends.destinationPort,
-      interface: router.interfaces.name(packet.inInterface),
-      server: formatAddress(packet.addresses, packet.version, 4),
-    };
     const { timeoutMs = 5000, maxInFlight = 256, maxPerClient = 32 } = this.#options;
-    const pending = { ends, interface: packet.inInterface, client, query, message, dueMs: nowMs + timeoutMs };
+    const own = this.#perClient.get(client.address) ?? 0;
+    const pending = { client, reply, query, message, dueMs: this.#owner.nowMs + timeoutMs };
+    if (this.#inFlight >= maxInFlight || own >= maxPerClient) {
+      this.counters.refused++;
+      if (client.transport === 'tcp') reply(emptyAnswer(query, message, DnsCode.FAILURE), () => {});
+      return true;
+    }
+    this.#inFlight++;
+    this.#perClient.set(client.address, own + 1);
     if (message.operation !== 0) {
       this.#send(pending, emptyAnswer(query, message, DnsCode.NOT_IMPLEMENTED));
-      return;
-    }
-    const own = this.#perClient.get(client.address) ?? 0;
-    if (this.#pending.size >= maxInFlight || own >= maxPerClient) {
-      this.counters.refused++;
-      return;
+      return true;
     }
     this.#pending.add(pending);
-    this.#perClient.set(client.address, own + 1);
     this.#owner.wake(pending.dueMs);
     this.#ask(pending);
+    return true;
   }
 
   #ask(pending: Pending): void {
@@ -211,7 +232,7 @@ export class DnsForwarder implements Timed {
   #answered(pending: Pending, bytes: Uint8Array | undefined): void {
     if (!this.#pending.has(pending) || this.#owner.isClosed) return;
     this.#owner.begin();
-    this.#settle(pending);
+    this.#pending.delete(pending);
     const { query, message: asked, client } = pending;
     const answer = bytes instanceof Uint8Array ? bytes.slice() : undefined;
     const message = answer === undefined ? undefined : readDns(answer);
@@ -230,37 +251,21 @@ export class DnsForwarder implements Timed {
       code: message.code,
       addresses: message.code === DnsCode.NO_ERROR ? readAddresses(answer, message) : [],
     });
-    const fits = answer.length <= answerLimitBytes(query, asked);
-    this.#send(pending, fits ? answer : truncated(answer, message));
+    this.#send(pending, this.#fitted(answer, message, pending));
   }
 
-  #settle(pending: Pending): void {
-    this.#pending.delete(pending);
-    const left = (this.#perClient.get(pending.client.address) ?? 1) - 1;
-    if (left === 0) this.#perClient.delete(pending.client.address);
-    else this.#perClient.set(pending.client.address, left);
+  /** The answer as the asker's transport can have it. */
+  #fitted(answer: Uint8Array, message: DnsMessage, { client, query, message: asked }: Pending): Uint8Array {
+    const limit = client.transport === 'tcp' ? MOST_TCP_BYTES : answerLimitBytes(query, asked);
+    return answer.length <= limit ? answer : truncated(answer, message);
   }
 
-  #send({ ends, interface: index }: Pending, answer: Uint8Array): void {
-    const { router } = this.#owner;
-    const datagram = makeDatagram(ends, answer, router.settings.ttl, router.nextId());
-    if (datagram === undefined) return;
-    // Link-local askers are on the link that they asked on.
-    const isLinkLocal = ends.version === 6 && (ends.addresses[4] as number) >>> 22 === 0x3fa;
-    router.sendOwn(datagram, undefined, isLinkLocal ? index : 0);
+  #send({ client, reply }: Pending, answer: Uint8Array): void {
+    reply(answer, () => {
+      this.#inFlight--;
+      const left = (this.#perClient.get(client.address) ?? 1) - 1;
+      if (left === 0) this.#perClient.delete(client.address);
+      else this.#perClient.set(client.address, left);
+    });
   }
-}
-
-/** The ends of an answer to a datagram. */
-function answerEnds({ version, addresses, bytes, transport }: Packet): DatagramEnds {
-  const turned = new Int32Array(8);
-  turned.set(addresses.subarray(4, 8), 0);
-  turned.set(addresses.subarray(0, 4), 4);
-  const port = (at: number) => ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
-  return {
-    version: version === 6 ? 6 : 4,
-    addresses: turned,
-    sourcePort: port(transport + 2),
-    destinationPort: port(transport),
-  };
 }

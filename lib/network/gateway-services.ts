@@ -10,6 +10,7 @@ import { type DnsAnswer, DnsForwarder, type DnsOptions } from './dns-forwarder.j
 import type { EthernetLink } from './ethernet.js';
 import type { GatewayEvents, LeaseReport } from './gateway-events.js';
 import type { GatewayInterfaceOptions } from './gateway-options.js';
+import type { TcpSockets } from './local/tcp.js';
 import type { NeighbourDiscovery } from './nd.js';
 import type { Router } from './router.js';
 import type { Timers } from './timers.js';
@@ -17,6 +18,7 @@ import type { Timers } from './timers.js';
 /** What services need of their gateway. */
 export interface ServicesOwner {
   readonly router: Router;
+  readonly tcp: TcpSockets;
   readonly timers: Timers;
   readonly nd: NeighbourDiscovery;
   readonly events: EventEmitter<GatewayEvents>;
@@ -92,6 +94,10 @@ export class GatewayServices {
 
   get router(): Router {
     return this.#owner.router;
+  }
+
+  get tcp(): TcpSockets {
+    return this.#owner.tcp;
   }
 
   get nowMs(): number {

@@ -108,6 +108,8 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.router.neighbourMessages = this.nd;
     for (const [name, value] of Object.entries(options.sysctls ?? {})) this.router.sysctl(name, value);
     this.interfaces = plans.map((plan, i) => this.#makeInterface(plan, i + 1));
+    this.udp = new UdpSockets(this.router, this);
+    this.tcp = new TcpSockets(this.router, this, this.timers);
     this.services = new GatewayServices(this, options.interfaces, this.#ethernet, options.dns, macs);
     for (const family of [4, 6] as const) {
       const text = options.rules?.[family];
@@ -121,8 +123,6 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
     this.timers.add(reaperOf(this.engine));
     this.liveness = new Liveness(this.router, options);
     this.timers.add(this.liveness);
-    this.udp = new UdpSockets(this.router, this);
-    this.tcp = new TcpSockets(this.router, this, this.timers);
     this.engine.tick(this.router.nowMs);
     this.timers.onStep = (nowMs) => {
       this.router.nowMs = nowMs;

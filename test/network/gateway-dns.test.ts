@@ -4,51 +4,10 @@ import { type DnsAddress, DnsType, readAddresses, readDns } from '../../lib/netw
 import type { DnsAnswer, DnsClient, DnsOptions } from '../../lib/network/dns-forwarder.js';
 import { parsePacket } from '../../lib/scenario/notation.js';
 import { formatAddress } from '../../lib/wire/address.js';
+import { answer, nameBytes, query, record, TO_QUESTION } from './dns-messages.js';
 import { type Bench, frame, GATEWAY_MAC, GUEST_MAC, greet, makeBench } from './gateway-frames.js';
 
-const name = (text: string): number[] => [
-  ...text.split('.').flatMap((label) => [label.length, ...[...label].map((letter) => letter.charCodeAt(0))]),
-  0,
-];
-
-/** A query for `text`; `extra` bytes (an OPT record) follow. */
-function query(
-  text: string,
-  type: number = DnsType.A,
-  id = 0x1234,
-  extra: readonly number[] = [],
-): Uint8Array {
-  return Uint8Array.from([
-    id >> 8,
-    id & 255,
-    1,
-    0,
-    ...[0, 1, 0, 0, 0, 0, 0, extra.length > 0 ? 1 : 0],
-    ...name(text),
-    ...[0, type, 0, 1],
-    ...extra,
-  ]);
-}
-
-const record = (owner: readonly number[], type: number, ttl: number, value: readonly number[]): number[] => [
-  ...owner,
-  ...[0, type, 0, 1],
-  ...[0, 0, ttl >> 8, ttl & 255],
-  ...[0, value.length],
-  ...value,
-];
-
-/** An answer to `asked` with records. */
-function answer(asked: Uint8Array, records: readonly (readonly number[])[]): Uint8Array {
-  const bytes = Uint8Array.from([...asked, ...records.flat()]);
-  bytes[2] = 0x81;
-  bytes[3] = 0x80;
-  bytes[7] = records.length;
-  return bytes;
-}
-
-/** Pointer to the name in the question. */
-const TO_QUESTION = [0xc0, 12];
+const name = nameBytes;
 
 function ask(bench: Bench, payload: Uint8Array, source = '10.0.0.2:4000'): void {
   const hex = [...payload].map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -83,7 +42,9 @@ describe('the DNS service', () => {
     const reply = first!.bytes.slice(42);
     expect(readDns(reply)).toMatchObject({ id: 0x1234, isAnswer: true, question: { name: 'example.com' } });
     expect(reply.slice(-4)).toEqual(Uint8Array.of(93, 184, 216, 34));
-    expect(clients).toEqual([{ address: '10.0.0.2', port: 4000, interface: 'lan', server: '10.0.0.1' }]);
+    expect(clients).toEqual([
+      { address: '10.0.0.2', port: 4000, interface: 'lan', server: '10.0.0.1', transport: 'udp' },
+    ]);
   });
 
   it('tells of the addresses before the guest gets them', () => {

@@ -10,12 +10,14 @@ import { findFrom } from '../source-address.js';
 import type { Timed, Timers } from '../timers.js';
 import { findEphemeralPort } from './ephemeral.js';
 import { BoundedQueue } from './queue.js';
-import { PortProtocol } from './registry.js';
+import { PortProtocol, type PortRequest } from './registry.js';
 import { readBoundAddress } from './socket-address.js';
 import { TcpConnection } from './tcp-connection.js';
 import { hopsOf, type TcpFlow, TcpFlows } from './tcp-flows.js';
 import { readSegment, type TcpSegment, writeSegment } from './tcp-segment.js';
 import { interfaceIndex, type LocalTime, reportLater } from './udp.js';
+
+type NatSharing = NonNullable<PortRequest['nat']>;
 
 const TCP = PortProtocol.TCP;
 const DEFAULT_FLOWS = 4096;
@@ -84,17 +86,20 @@ export class TcpSockets implements Timed {
    * address that is none.
    */
   handOver(options: TcpPortOptions, onFlow: (flow: TcpFlow) => void): TcpHandOver {
-    return this.#take(options, onFlow).handOver;
+    return this.#take(options, onFlow, 'apart').handOver;
   }
 
-  /** Takes a port and accepts connections to it. Throws as `handOver` does. */
-  listen(options: TcpListenOptions = {}): TcpListener {
+  /**
+   * Takes a port and accepts connections to it. Throws as `handOver` does. `nat`: whether NAT may give the port to
+   * connections that pass, as on Linux (`shared`).
+   */
+  listen(options: TcpListenOptions = {}, nat: NatSharing = 'apart'): TcpListener {
     const listener = new TcpListener(options, (flow) => this.#accept(flow, listener, options));
-    listener.handOver = this.#take(options, listener.onFlow).handOver;
+    listener.handOver = this.#take(options, listener.onFlow, nat).handOver;
     return listener;
   }
 
-  #take(options: TcpPortOptions, begin: (flow: TcpFlow) => void): { handOver: TcpHandOver } {
+  #take(options: TcpPortOptions, begin: (flow: TcpFlow) => void, nat: NatSharing): { handOver: TcpHandOver } {
     const { router, time } = this;
     const { owner = 'tcp', maxFlows = DEFAULT_FLOWS } = options;
     const bound = readBoundAddress(options.address);
@@ -111,6 +116,7 @@ export class TcpSockets implements Timed {
         protocol: TCP,
         port,
         owner,
+        nat,
         receive: (packet: Packet) => flows.receive(packet),
         ...(words === undefined ? {} : { address: words }),
         ...(index === 0 ? {} : { interface: index }),
