@@ -1,5 +1,6 @@
 /**
- * The store of connections: one record each, integers only. Hot. This file alone knows the layout.
+ * The store of connections: one record each, integers only. Hot. This file alone knows the layout, but for the
+ * words in `layout.ts`, which the flow cache reads without the accessors.
  *
  *   IPv4 record: 3 lines of 16 words (192 bytes); IPv6 record: 4 lines (256 bytes)
  *
@@ -7,7 +8,7 @@
  *        0 hash        1 next       2 prev        3 source      (IPv6: hash of the source words)
  *        4 destination 5 ports      6 kind        7 TCP td_end
  *        8 td_maxend   9 td_maxwin 10 td_maxack  11 direction bit 31 | TCP flags 8-15 | window scale 0-7
- *       12 packets    13 bytes     14 bytes high (20 bits) << 12 | packets high (12 bits)    15 sequence offset id
+ *       12 packets    13 bytes     14 bytes high (20 bits) << 12 | packets high (12 bits)    15 flow path
  *   line 2 shared
  *        0 status      1 expires    2 mark        3 protocol state 0-7 | protocol words 8-31
  *        4-7 protocol words          8 born       9 zone 0-15 | zone direction 16-17 | clock 18-22
@@ -59,6 +60,7 @@ const FLAGS = 11;
 const PACKETS = 12;
 const BYTES = 13;
 const COUNT_HIGH = 14;
+const FLOW_PATH = 15;
 
 const LINE = 16;
 const REPLY_LINE = LINE;
@@ -409,6 +411,15 @@ export class Entries {
     const packetsHigh = (packets / 0x1_0000_0000) | 0;
     const bytesHigh = (bytes / 0x1_0000_0000) | 0;
     words[t + COUNT_HIGH] = (packetsHigh & 0xfff) | (bytesHigh << 12);
+  }
+
+  /** What the flow cache knows of a tuple's packets, 0 for nothing. */
+  flowPath(tuple: TupleId): number {
+    return this.words[tuple + FLOW_PATH] as number;
+  }
+
+  setFlowPath(tuple: TupleId, path: number): void {
+    this.words[tuple + FLOW_PATH] = path;
   }
 
   /** TCP: sequence number behind the last byte sent in this direction. */

@@ -7,6 +7,7 @@
  * fetch their next node past the partner first.
  */
 import { Chains } from '../memory/chains.js';
+import { hash4 } from '../memory/hash.js';
 import {
   Direction,
   Entries,
@@ -87,6 +88,16 @@ export class ConntrackTable {
 
   hashKey(key: Int32Array): number {
     return this.version === 4 ? hashKey4(key, this.#seed) : hashKey6(key, this.#seed);
+  }
+
+  /** Hash of an IPv4 key by its words, for `established.ts`. */
+  hashKey4(source: number, destination: number, ports: number, kind: number): number {
+    return hash4(source, destination, ports, kind, this.#seed);
+  }
+
+  /** First tuple of the chain that a hash leads to, or NIL. */
+  firstOf(hash: number): TupleId {
+    return this.chains.head(this.chains.bucketOf(hash)) as TupleId;
   }
 
   /** Tuple whose key is `key`, or NIL. Entries met expired at `now` are reaped on the way. */

@@ -6,6 +6,11 @@
  */
 import { Packet } from '../wire/packet.js';
 
+/** Learns from a packet's passage which way its flow takes. */
+export interface PassageLearner {
+  learn(passage: Passage): void;
+}
+
 export class Passage {
   readonly packet: Packet;
   /** Type of the route, an AddressType; 0 while not routed. */
@@ -29,6 +34,9 @@ export class Passage {
   /** 1 if option bytes were changed and the header checksum is yet to follow. */
   optionsChanged = 0;
 
+  /** Told before the packet leaves as it is, if its way is worth to be remembered. */
+  learner: PassageLearner | undefined = undefined;
+
   constructor(packet = new Packet()) {
     this.packet = packet;
   }
@@ -39,6 +47,7 @@ export class Passage {
     this.routeType = 0;
     this.isInput = isInput;
     this.oif = 0;
+    this.learner = undefined;
     this.forgetOptions();
   }
 
@@ -61,11 +70,14 @@ const DEPTH = 12;
 export class Passages {
   readonly #pool: Passage[] = Array.from({ length: DEPTH }, () => new Passage());
   #depth = 0;
+  /** Passages taken so far. */
+  taken = 0;
 
   /** A fresh passage, or undefined when too many are nested (packets of a router that talks to itself). */
   take(isInput: number): Passage | undefined {
     if (this.#depth >= this.#pool.length) return undefined;
     const passage = this.#pool[this.#depth++] as Passage;
+    this.taken++;
     passage.begin(isInput);
     return passage;
   }

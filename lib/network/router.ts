@@ -18,12 +18,13 @@ import { Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
 import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
-import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
-import { put16, put32, sealIpv4 } from '../wire/segment.js';
+import { ChecksumState, CtInfo, type Packet, PacketType } from '../wire/packet.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import type { NeighbourMessages, RouterCore } from './core.js';
-import { EACCES, EINVAL, EMSGSIZE, EPERM } from './errno.js';
+import { EINVAL, EPERM } from './errno.js';
 import { reportExpired } from './expired.js';
+import { FlowCache } from './flow-cache/flow-cache.js';
+import { Shortcut } from './flow-cache/shortcut.js';
 import { icmpBit, leadsOn } from './icmp-errors.js';
 import { type InterfaceOptions, Interfaces, parseInterfaceAddress } from './interfaces.js';
 import { isLostFragment4, isNeighbourMessage, isToAll } from './kinds.js';
@@ -31,20 +32,20 @@ import { AnswerLimits } from './limits.js';
 import type { LinkHeader, Origin, RouterOutput } from './link.js';
 import { PortRegistry } from './local/registry.js';
 import { readSocket, type SocketOptions } from './local/socket-options.js';
+import { prepareLocal, READY } from './local-send.js';
 import { deliver4 } from './local4.js';
 import { deliver6 } from './local6.js';
 import { deliverSegments } from './offload/arrivals.js';
 import { Departures } from './offload/departures.js';
-import { longestBytes } from './offload/segmenter.js';
 import { noteOffload } from './offload/unfinished.js';
 import { type Passage, Passages } from './passage.js';
 import { afterForward4, afterPostrouting4, beforeForward4, routeIncoming4, Way } from './path4.js';
 import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming6 } from './path6.js';
 import type { Offload } from './port.js';
-import { errnoOf, RouterHost } from './router-host.js';
+import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
 import { defaultSettings } from './settings.js';
-import { findFrom, sourceFor } from './source-address.js';
+import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
 
 const PREROUTING = Hook.PREROUTING;
@@ -56,15 +57,15 @@ const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const PARTIAL = ChecksumState.PARTIAL;
 const NIL = -1;
+const NO_SHORTCUT = Shortcut.NONE;
+const LEARN = Shortcut.LEARN;
+const FOR_HOST = PacketType.HOST;
 const ICMP = 1;
 const UDP = 17;
 const ICMPV6 = 58;
 
 export type { LinkHeader, Origin, RouterOutput } from './link.js';
 export type { SocketOptions } from './local/socket-options.js';
-
-/** 127.0.0.1: where packets of our own to 0.0.0.0 go. */
-const LOCALHOST = 0x7f000001;
 
 const IPV4_FIRST_ID = 0xd2c1;
 
@@ -76,6 +77,8 @@ export interface RouterOptions extends Omit<EngineOptions, 'host'> {
   readonly sockets?: readonly SocketOptions[];
   /** Loopback prefixes besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
   readonly loopbackPrefixes?: readonly string[];
+  /** Whether packets of established flows may take the short way (`flow-cache/`). Default true; it changes speed only. */
+  readonly flowCache?: boolean;
 }
 
 export class Router implements RouterCore {
@@ -100,6 +103,10 @@ export class Router implements RouterCore {
   readonly #emit: (bytes: Uint8Array) => void;
   readonly #sysctl: RouterSysctl;
   readonly #departures: Departures;
+  readonly #flows4: FlowCache | undefined;
+  readonly #flows6: FlowCache | undefined;
+  /** Time that the tracker was told. */
+  #begunMs = Number.NaN;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
   #id = IPV4_FIRST_ID;
@@ -117,6 +124,10 @@ export class Router implements RouterCore {
     this.#departures = new Departures(this, this);
     this.engine.nat.keepFrom(this.ports);
     this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments);
+    if (options.flowCache !== false) {
+      this.#flows4 = new FlowCache(this, 4);
+      this.#flows6 = new FlowCache(this, 6);
+    }
     this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
       reassembler.onExpire = (expired) => reportExpired(this, expired, reassembler === this.#fragments);
@@ -128,6 +139,11 @@ export class Router implements RouterCore {
   /** Index of an interface by name, 0 if there is none. */
   interfaceIndex(name: string): number {
     return this.interfaces.find(name);
+  }
+
+  /** Packets that the flow cache has sent the short way. */
+  get flowCached(): number {
+    return (this.#flows4?.forwarded ?? 0) + (this.#flows6?.forwarded ?? 0);
   }
 
   // ---- packets in ----
@@ -144,10 +160,22 @@ export class Router implements RouterCore {
     offload?: Offload,
   ): void {
     this.#begin(nowMs);
+    const start = header === undefined ? 0 : header.packetStart;
+    let flows: FlowCache | undefined;
+    if (offload === undefined && (header === undefined || header.packetType === FOR_HOST)) {
+      flows = (bytes[start] as number) >>> 4 === 4 ? this.#flows4 : this.#flows6;
+      const out = flows === undefined ? NO_SHORTCUT : flows.forward(interfaceIndex, bytes, start);
+      if (out > 0) {
+        this.transmit(out, bytes, start, (flows as FlowCache).endOffset, 'forwarded', undefined);
+        return;
+      }
+      if (out !== LEARN) flows = undefined;
+    }
     const passage = this.passages.take(1);
     if (passage === undefined) return;
+    flows?.begin(passage);
     const packet = passage.packet;
-    let reason = packet.parse(bytes, header === undefined ? 0 : header.packetStart);
+    let reason = packet.parse(bytes, start);
     if (offload !== undefined && reason === DropReason.NONE) reason = noteOffload(packet, offload);
     if (reason === DropReason.NONE) {
       packet.inInterface = interfaceIndex;
@@ -160,6 +188,7 @@ export class Router implements RouterCore {
       this.#enter(passage);
       this.engine.release(packet);
     } else this.engine.drops.count(reason);
+    flows?.end(passage);
     this.passages.give();
   }
 
@@ -187,54 +216,20 @@ export class Router implements RouterCore {
 
   #sendLocal(passage: Passage, bytes: Uint8Array, version: number, offload: Offload | undefined): number {
     const packet = passage.packet;
-    packet.bytes = bytes;
-    for (let i = 0; i < 4; i++) {
-      packet.addresses[i] = version === 6 ? packet.i32(8 + 4 * i) : i === 0 ? packet.i32(12) : 0;
-      packet.addresses[4 + i] = version === 6 ? packet.i32(24 + 4 * i) : i === 0 ? packet.i32(16) : 0;
-    }
-    if (version === 4 && packet.addresses[4] === 0) packet.addresses[4] = LOCALHOST;
-    const type = findFrom(this.routes, version, packet.addresses, 4, passage.oif);
-    const unreachable = errnoOf(type);
-    if (unreachable !== 0) return unreachable;
-    if (type === AddressType.BROADCAST || (version === 4 && packet.addresses[4] === -1)) return EACCES;
-    const out = this.routes.interface;
-    const mtu = this.interfaces.mtu(out);
-    if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
-    const { loopback, loopbacks } = this.interfaces;
-    if (out !== loopback && loopbacks.covers(version, packet.addresses, 0)) return EINVAL;
-    if (passage.oif > 0 && out !== loopback && loopbacks.covers(version, packet.addresses, 4)) return EINVAL;
-    if (version === 4) this.#fillHeader(packet, passage.oif);
-    if (packet.parse(bytes) !== DropReason.NONE) {
-      this.engine.drops.count(packet.reason);
-      return 0;
-    }
-    if (offload !== undefined) {
-      if (noteOffload(packet, offload) !== DropReason.NONE) return EINVAL;
-      if (longestBytes(packet) > mtu) return EMSGSIZE;
-    }
-    packet.outInterface = out;
-    packet.fromSocket = 1;
-    passage.routeType = type;
+    const errno = prepareLocal(this, passage, bytes, version, offload);
+    if (errno !== READY) return errno;
     const sent = this.#output(passage);
     this.engine.release(packet);
     if (sent === 1) return 0;
     return packet.reason === DropReason.NO_ROUTE ? this.host.rerouteErrno : EPERM;
   }
 
-  /** What the kernel fills into the header of a raw socket's packet. */
-  #fillHeader(packet: Packet, oif: number): void {
-    const { bytes } = packet;
-    if (packet.i32(12) === 0 && this.sourceFor(4, packet.addresses, 4, packet.addresses, oif) === 1) {
-      put32(bytes, 12, packet.addresses[0]!);
-    }
-    put16(bytes, 2, bytes.length);
-    if (packet.u16(4) === 0) put16(bytes, 4, this.nextId());
-    sealIpv4(bytes, 0, ((bytes[0] as number) & 15) << 2);
-  }
-
   #begin(nowMs: number): void {
-    this.nowMs = nowMs;
     if (this.engine.reassembler.count > 0 || this.#fragments.count > 0) this.advance(nowMs);
+    if (nowMs === this.#begunMs) return;
+    this.#begunMs = nowMs;
+    this.nowMs = nowMs;
+    this.engine.tracker.begin(nowMs);
   }
 
   // ---- the path ----
@@ -337,6 +332,7 @@ export class Router implements RouterCore {
         : afterPostrouting6(this, passage, this.#emit);
     if (goes === 1) {
       const origin = passage.isInput === 1 ? 'forwarded' : 'generated';
+      if (passage.learner !== undefined) passage.learner.learn(passage);
       this.transmit(out, packet.bytes, packet.start, packet.end, origin, undefined);
     }
     return 1;
@@ -482,6 +478,7 @@ export class Router implements RouterCore {
       this.#fragments.advance(due);
     }
     this.nowMs = nowMs;
+    this.#begunMs = Number.NaN;
   }
 
   // ---- settings ----
@@ -489,6 +486,8 @@ export class Router implements RouterCore {
   /** Sets a setting by its name under /proc/sys, as sysctl would. Throws a ConfigurationError for an unknown one. */
   sysctl(name: string, value: string | number): void {
     this.#sysctl.set(name, String(value));
+    this.#flows4?.forget();
+    this.#flows6?.forget();
   }
 
   /** Value of a setting; undefined for a name that is none. */

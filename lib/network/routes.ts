@@ -112,6 +112,8 @@ export class Routes {
   /** Local routes that are there for loopback prefixes. */
   #ofPrefixes: ReadonlySet<Route> = new Set();
 
+  /** Another number after each change of routes, or of the interfaces' addresses. */
+  generation = 0;
   /** Type of the route found: an {@link AddressType}; UNSPEC (0) if there is none. */
   type = 0;
   /** Interface that packets take by this route: for local addresses the loopback interface. */
@@ -237,6 +239,7 @@ export class Routes {
   /** Adds a route in the words of `ip route add`; `-6` in front for IPv6. Throws a ConfigurationError. */
   add(text: string, place: ErrorPlace = {}): Route {
     const route = parseRoute(text, this.#interfaces, this, place);
+    this.generation++;
     this.#main(route.version).add(route);
     return route;
   }
@@ -244,6 +247,7 @@ export class Routes {
   /** Takes away the routes that `add` of the same text made. */
   remove(text: string): void {
     const gone = parseRoute(text, this.#interfaces, this, {});
+    this.generation++;
     this.#main(gone.version).remove(
       (route) =>
         route.prefix === gone.prefix &&
@@ -255,11 +259,13 @@ export class Routes {
 
   /** Adds an address to an interface, with the routes that come with it. */
   addAddress(index: number, text: string): void {
+    this.generation++;
     this.#connect(index, this.#interfaces.add(index, text));
   }
 
   /** Takes an address and its routes away; returns false if the interface does not have it. */
   removeAddress(index: number, text: string): boolean {
+    this.generation++;
     const gone = this.#interfaces.remove(index, text);
     if (gone === undefined) return false;
     const isIts = (route: Route) =>
@@ -279,6 +285,7 @@ export class Routes {
 
   /** Routes over an interface that is down are kept, but not searched; the router's own addresses on it stay local. */
   setLink(index: number, state: 'up' | 'down'): void {
+    this.generation++;
     this.#main4.setLink(index, state);
     this.#main6.setLink(index, state);
   }

@@ -13,14 +13,28 @@ export function fold(sum: number): number {
 
 /** Sum of `bytes[from, to)` added to `initial` (16 bits); an odd last byte counts as the high half of a word. */
 export function sumRange(bytes: Uint8Array, from: number, to: number, initial: number): number {
-  let sum = initial;
+  let high = 0;
+  let low = 0;
   let at = from;
-  // 2^15 words of 16 bits stay below 2^31, and no IP packet has more.
-  for (const even = to - 1; at < even; at += 2) {
-    sum += ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+  // High and low bytes apart: fewer steps a byte. 2^15 of each stay below 2^23, and no IP packet has more.
+  for (const last = to - 8; at <= last; at += 8) {
+    high +=
+      (bytes[at] as number) +
+      (bytes[at + 2] as number) +
+      (bytes[at + 4] as number) +
+      (bytes[at + 6] as number);
+    low +=
+      (bytes[at + 1] as number) +
+      (bytes[at + 3] as number) +
+      (bytes[at + 5] as number) +
+      (bytes[at + 7] as number);
   }
-  if (at < to) sum += (bytes[at] as number) << 8;
-  return fold(sum);
+  for (const last = to - 2; at <= last; at += 2) {
+    high += bytes[at] as number;
+    low += bytes[at + 1] as number;
+  }
+  if (at < to) high += bytes[at] as number;
+  return fold(fold(high << 8) + low + initial);
 }
 
 /** Sum of a 32-bit word's two halves, not folded. */
