@@ -22,6 +22,7 @@ import type { DnsForwarder } from './dns-forwarder.js';
 import { EthernetLink, type EthernetOwner } from './ethernet.js';
 import type { ForwardHandle, ForwardProtocol, ForwardRequest, Forwards } from './forwards/forwards.js';
 import { GatewayAccess } from './gateway-access.js';
+import { checkGateway } from './gateway-check.js';
 import type { GatewayEvents } from './gateway-events.js';
 import {
   type FrameRecorder,
@@ -53,6 +54,7 @@ const LONGEST_SLEEP_MS = 1000;
 
 /** Makes a gateway; it runs at once. Throws a ConfigurationError. */
 export function createGateway(options: GatewayOptions): Gateway {
+  checkGateway(options);
   return new Gateway(options);
 }
 
