@@ -135,6 +135,7 @@ export class Routes {
 
   /** Makes every address of a loopback prefix local (AnyIP), and those of prefixes that are none any more not. */
   followPrefixes(): void {
+    this.generation++;
     const gone = this.#ofPrefixes;
     for (const table of [this.#local4, this.#local6]) {
       if (gone.size > 0) table.remove((route) => gone.has(route));
