@@ -1,48 +1,73 @@
-/** Measures one subject at one size in this process and prints the result as a line of JSON. */
+/**
+ * Measures one subject at one size in this process and prints the samples as a line of JSON.
+ *
+ *   node .build/bench/measure.js NAME SIZE [full|quick|smoke]
+ */
 import Benchmark from 'benchmark';
+import type { Effort, Sampled, Timed } from './subject.js';
 import { subjects } from './subjects.js';
 
-/** Result of one case; times in nanoseconds per operation. */
-export interface Measured {
-  readonly name: string;
-  readonly operation: string;
-  readonly flows: number;
-  readonly samples: number;
-  readonly medianNs: number;
-  readonly minNs: number;
-  /** Half the distance between the quartiles, as a share of the median. */
-  readonly spread: number;
+/** What one process found, in the subject's unit per operation. */
+export interface Samples {
+  readonly samples: readonly number[];
+  readonly figures?: Readonly<Record<string, number>>;
 }
 
-async function measure(name: string, flows: number): Promise<Measured> {
-  const subject = subjects.find((candidate) => candidate.name === name);
-  if (subject === undefined) throw new Error(`no subject ${name}`);
-  const prepared = await subject.prepare(flows);
+/** How long the samples may take, seconds, and how few they may be. */
+interface Limits {
+  readonly seconds: number;
+  readonly least: number;
+}
+
+const LIMITS: Readonly<Record<Effort, Limits>> = {
+  full: { seconds: 1, least: 10 },
+  quick: { seconds: 0.3, least: 5 },
+  smoke: { seconds: 0.01, least: 1 },
+};
+
+const WARM_UP = 20;
+const MOST = 200;
+
+function time(name: string, timed: Timed, limits: Limits): Samples {
   let sink = 0;
   const bench = new Benchmark(
     name,
     () => {
-      sink = (sink + prepared.run()) | 0;
+      sink = (sink + timed.run()) | 0;
     },
-    { minSamples: 30, maxTime: 2 },
+    { minSamples: limits.least, maxTime: limits.seconds },
   );
   bench.run({ async: false });
   if (bench.error) throw bench.error;
-  const samples = (bench.stats.sample as number[]).map((seconds) => (seconds * 1e9) / prepared.operations);
-  samples.sort((a, b) => a - b);
-  if (!Number.isInteger(sink) || samples.length === 0) throw new Error('nothing was measured');
-  const quantile = (q: number) => samples[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
-  const medianNs = quantile(0.5);
-  return {
-    name,
-    operation: subject.operation,
-    flows,
-    samples: samples.length,
-    medianNs,
-    minNs: samples[0]!,
-    spread: (quantile(0.75) - quantile(0.25)) / 2 / medianNs,
-  };
+  if (!Number.isInteger(sink)) throw new Error('nothing was measured');
+  const seconds = bench.stats.sample as number[];
+  return { samples: seconds.map((one) => (one * 1e9) / timed.operations) };
 }
 
-const [name, flows] = process.argv.slice(2);
-console.log(JSON.stringify(await measure(name ?? '', Number(flows))));
+function sample(sampled: Sampled, limits: Limits): Samples {
+  const { warmUp = WARM_UP, most = MOST } = sampled;
+  // Getting warm may take no longer than measuring.
+  const warmMs = performance.now() + limits.seconds * 1000;
+  for (let n = 0; n < warmUp && performance.now() < warmMs; n++) sampled.sample();
+  const samples: number[] = [];
+  const endMs = performance.now() + limits.seconds * 1000;
+  while (samples.length < most && (samples.length < limits.least || performance.now() < endMs)) {
+    samples.push(sampled.sample());
+  }
+  const figures = sampled.figures?.();
+  return figures === undefined ? { samples } : { samples, figures };
+}
+
+/** Measures a subject; throws if anything in it went wrong. */
+async function measure(name: string, size: number, limits: Limits): Promise<Samples> {
+  const subject = subjects.find((candidate) => candidate.name === name);
+  if (subject?.prepare === undefined) throw new Error(`no subject ${name}`);
+  const prepared = await subject.prepare(size);
+  const found = 'run' in prepared ? time(name, prepared, limits) : sample(prepared, limits);
+  if (found.samples.length === 0 || !found.samples.every(Number.isFinite))
+    throw new Error('nothing was measured');
+  return found;
+}
+
+const [name = '', size, effort = 'full'] = process.argv.slice(2);
+console.log(JSON.stringify(await measure(name, Number(size), LIMITS[effort as Effort])));

@@ -88,18 +88,3 @@ test('commands, options and files that the README names exist', () => {
     expect(() => readFileSync(join(ROOT, path!)), path).not.toThrow();
   }
 });
-
-test('the numbers are those of the last full run of the benchmarks', () => {
-  const { node, results } = JSON.parse(readFileSync(join(ROOT, 'bench/results/latest.json'), 'utf8')) as {
-    node: string;
-    results: { operation: string; medianNs: number }[];
-  };
-  const section = readme.split('<!-- numbers -->')[1]?.split('\n## ')[0] ?? '';
-  expect(section).toContain(`Node ${node}.`);
-  const rows = section.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| -'));
-  for (const { operation, medianNs } of results) {
-    const row = rows.find((line) => line.toLowerCase().includes(`| ${operation.toLowerCase()} `));
-    const figure = medianNs < 20 ? medianNs.toFixed(1) : Math.round(medianNs).toLocaleString('en');
-    expect(row, operation).toContain(`| ${figure} (`);
-  }
-});

@@ -1,0 +1,162 @@
+/**
+ * The reaper at work beside packets: what a sweep of live connections costs, how long the loop is held when all expire
+ * at once, and what the packets that come meanwhile wait.
+ */
+import { Frames } from '../path/frames.js';
+import { Load } from '../path/load.js';
+import type { Subject } from '../subject.js';
+
+/** Packets come one by one, this far apart: 100,000 a second. */
+const GAP_MS = 0.01;
+const TIMEOUT_MS = 30_000;
+/** Connections that go on: they get the packets. */
+const LIVE = 1024;
+const PACKETS = 200_000;
+
+function quantile(sorted: readonly number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] as number;
+}
+
+const sweep: Subject = {
+  name: 'reaper/live',
+  operation: 'a whole sweep by `engine.tick`, none expired: CPU time in all',
+  unit: 'ms',
+  sizes: [102_400, 1_048_576],
+  quickSizes: [102_400],
+  prepare(flows) {
+    const load = new Load('udp', flows);
+    load.establish();
+    const { engine } = load.router;
+    engine.tick(load.nowMs);
+    let longestMs = 0;
+    return {
+      warmUp: 3,
+      most: 20,
+      sample() {
+        const goal = engine.reaper.report().examined + flows;
+        let passedMs = 0;
+        // Sweeps take up to a minute, connections last two: their time stands still meanwhile.
+        load.establish();
+        engine.reaper.stop();
+        let nowMs = load.nowMs;
+        while (engine.reaper.report().examined < goal) {
+          const start = performance.now();
+          engine.tick(nowMs);
+          const sliceMs = performance.now() - start;
+          passedMs += sliceMs;
+          longestMs = Math.max(longestMs, sliceMs);
+          nowMs = Math.max(nowMs, engine.reaper.nextMs);
+        }
+        load.nowMs = nowMs;
+        if (engine.tracker.count !== flows) throw new Error('connections expired');
+        return passedMs;
+      },
+      figures: () => ({ longestMs }),
+    };
+  },
+};
+
+/** Packets of the first connections of a load, one by one in real time, with the reaper between them. */
+class Rush {
+  /** How long each packet waited and took, ms. */
+  readonly waits: number[] = [];
+  longestMs = 0;
+  readonly #load: Load;
+  readonly #frames = new Frames('udp');
+  readonly #lan: number;
+
+  constructor(load: Load) {
+    this.#load = load;
+    this.#lan = load.router.interfaceIndex('lan');
+  }
+
+  /** Lets `ms` pass at once, without packets. */
+  pass(ms: number): void {
+    const { engine } = this.#load.router;
+    const endMs = this.#load.nowMs + ms;
+    while (this.#load.nowMs < endMs) {
+      this.#load.nowMs += 10;
+      engine.tick(this.#load.nowMs);
+    }
+  }
+
+  /** One packet for each of the first connections. */
+  refresh(): void {
+    for (let flow = 0; flow < LIVE; flow++) this.#send(flow, this.#load.nowMs);
+  }
+
+  /** Packets until no more than `left` connections are there, at least `least`, at most a minute's. */
+  run(left: number, least: number): void {
+    const { engine } = this.#load.router;
+    const firstMs = Math.ceil(this.#load.nowMs);
+    const startMs = performance.now();
+    for (let n = 0; (n < least || engine.tracker.count > left) && n * GAP_MS < 60_000; n++) {
+      const dueMs = startMs + n * GAP_MS;
+      let realMs = performance.now();
+      // What a gateway's timer does: as soon as the reaper is due, before packets that come after it.
+      do {
+        if (engine.reaper.nextMs <= firstMs + realMs - startMs) {
+          engine.tick(firstMs + realMs - startMs);
+          this.longestMs = Math.max(this.longestMs, performance.now() - realMs);
+        }
+        realMs = performance.now();
+      } while (realMs < dueMs);
+      this.#send(n % LIVE, firstMs + Math.floor(realMs - startMs));
+      this.waits.push(performance.now() - dueMs);
+    }
+    this.waits.sort((a, b) => a - b);
+  }
+
+  #send(flow: number, nowMs: number): void {
+    this.#frames.original(0, flow);
+    this.#load.router.receive(this.#lan, this.#frames.views[0] as Uint8Array, nowMs);
+  }
+}
+
+type Others = 'expired' | 'live';
+
+function rush(others: Others): Subject {
+  return {
+    name: others === 'expired' ? 'reaper/rush' : 'reaper/calm',
+    operation: `the longest slice of the reaper while packets come and all other connections are ${others}`,
+    unit: 'ms',
+    sizes: [1_048_576],
+    quickSizes: [102_400],
+    smokeSize: 4096,
+    prepare(flows) {
+      const load = new Load('udp', flows);
+      load.begin();
+      const run = new Rush(load);
+      if (others === 'expired') {
+        run.pass(TIMEOUT_MS / 2);
+        run.refresh();
+        run.pass(TIMEOUT_MS / 2 - 50);
+        load.nowMs += 60;
+      } else run.pass(TIMEOUT_MS / 5);
+      return {
+        warmUp: 0,
+        most: 1,
+        sample() {
+          const before = load.router.engine.tracker.count;
+          if (before !== flows) throw new Error(`${before} connections, not ${flows}`);
+          run.run(
+            others === 'expired' ? LIVE : flows,
+            others === 'expired' ? 0 : Math.min(PACKETS, 2 * flows),
+          );
+          const left = load.router.engine.tracker.count;
+          if (left !== (others === 'expired' ? LIVE : flows)) throw new Error(`${left} connections are left`);
+          return run.longestMs;
+        },
+        figures: () => ({
+          packets: run.waits.length,
+          waitP50Ms: quantile(run.waits, 0.5),
+          waitP99Ms: quantile(run.waits, 0.99),
+          waitP9999Ms: quantile(run.waits, 0.9999),
+          waitMostMs: quantile(run.waits, 1),
+        }),
+      };
+    },
+  };
+}
+
+export const pauses: Subject[] = [sweep, rush('expired'), rush('live')];
