@@ -41,6 +41,8 @@ export interface TrackSettings {
 /** What changed about an entry. */
 export const Change = { REPLY: 1, ASSURED: 2, STATE: 4, MARK: 8, LABEL: 16 } as const;
 
+const STATE = Change.STATE;
+
 /** Told of changes to confirmed entries; set only while somebody listens. */
 export type ChangeObserver = (table: ConntrackTable, entry: EntryId, change: number) => void;
 
@@ -93,6 +95,7 @@ export class TrackContext {
 
   /** Tells that a confirmed entry changed, if somebody listens. */
   changed(table: ConntrackTable, entry: EntryId, change: number): void {
+    if (change === STATE && table.onState !== undefined) table.onState(entry);
     if (this.onChange === undefined) return;
     if ((table.entries.status(entry) & Status.CONFIRMED) !== 0) this.onChange(table, entry, change);
   }

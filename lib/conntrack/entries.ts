@@ -92,6 +92,8 @@ export class Entries {
   readonly slots: Slots;
   /** Lower bounds of the expiry of confirmed entries, by slot. */
   readonly deadlines: Deadlines;
+  /** Told when an entry will expire earlier than it would have; set only while somebody needs it. */
+  onShortened: ((entry: EntryId) => void) | undefined = undefined;
   #generation = 0;
 
   /**
@@ -265,7 +267,9 @@ export class Entries {
     const words = this.words;
     const before = words[entry + EXPIRES] as number;
     words[entry + EXPIRES] = at;
-    if (((at - before) | 0) < 0) this.deadlines.lower(this.slotOf(entry), at);
+    if (((at - before) | 0) >= 0) return;
+    this.deadlines.lower(this.slotOf(entry), at);
+    if (this.onShortened !== undefined) this.onShortened(entry);
   }
 
   /** The entry was confirmed: sweeps look at it when its time has come. */

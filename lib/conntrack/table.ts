@@ -60,6 +60,10 @@ export class ConntrackTable {
   readonly #seed: number;
   /** How often an entry was linked, and never 0: what was absent is absent as long as it stays the same. Wraps. */
   links = 1;
+  /** Told when an entry was linked; set only while somebody needs it. */
+  onLink: ((entry: EntryId) => void) | undefined = undefined;
+  /** Told when the state of an entry's protocol has changed; set only while somebody needs it. */
+  onState: ((entry: EntryId) => void) | undefined = undefined;
   /** Entries reaped because a lookup met them. */
   reapedOnLookup = 0;
   #observers: readonly DestroyObserver[] = [];
@@ -217,6 +221,7 @@ export class ConntrackTable {
     this.links = (this.links + 1) | 0 || 1;
     entries.setStatus(entry, Status.CONFIRMED);
     entries.watch(entry);
+    if (this.onLink !== undefined) this.onLink(entry);
   }
 
   /** Unlinks a confirmed entry, tells the observers, gives the record back. */

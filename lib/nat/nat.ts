@@ -90,8 +90,8 @@ export class Nat {
     this.#host = host;
     tracker.eachTable((table) => {
       const bindings = new Bindings(table, random);
-      bindings.unique.reservations = this.#reservations;
-      bindings.unique.context = this.#context;
+      bindings.unique.claims.reservations = this.#reservations;
+      bindings.unique.claims.context = this.#context;
       if (table.version === 4) this.#bindings4 = bindings;
       else this.#bindings6 = bindings;
     });
@@ -101,7 +101,7 @@ export class Nat {
   keepFrom(reservations: PortReservations): void {
     this.#reservations = reservations;
     for (const bindings of [this.#bindings4, this.#bindings6]) {
-      if (bindings !== undefined) bindings.unique.reservations = reservations;
+      if (bindings !== undefined) bindings.unique.claims.reservations = reservations;
     }
   }
 

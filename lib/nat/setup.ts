@@ -76,13 +76,15 @@ export class Bindings {
     // `chosen` is free here: the reply key is copied into it only to be turned around.
     entries.getKey(entry, REPLY, chosen);
     invertKey(current, chosen);
+    const claims = this.unique.claims;
     const isUnique = this.unique.choose(entry, current, range, manip, now, chosen);
     if (equalKeys(chosen, current) === 0) {
-      invertKey(current, chosen);
-      table.setKey(entry, REPLY, current);
+      if (isUnique === 1) entries.setKey(entry, REPLY, claims.reply, claims.hash);
+      else table.setKey(entry, REPLY, claims.reply);
       entries.setStatus(entry, manip === SRC ? SRC_NAT : Status.DST_NAT);
     }
     entries.setStatus(entry, done);
+    if (isUnique === 1 && claims.found === NIL) entries.setAbsentAt(entries.tuple(entry, REPLY), table.links);
     if (manip !== SRC) return DONE;
     this.sources.link(entry);
     return isUnique === 1 ? DONE : EXHAUSTED;
@@ -107,7 +109,7 @@ export class Bindings {
       isSame = false;
     }
     if (!isSame && this.sources.mayHaveMoved(entry) === 1) return 0;
-    const reservations = this.unique.reservations;
+    const reservations = this.unique.claims.reservations;
     if (reservations.count > 0) {
       const protocol = (reply[KEY_KIND] as number) & 255;
       const ports = reply[KEY_PORTS] as number;
@@ -149,7 +151,7 @@ export class Bindings {
 
   /** Whether no connection in TIME_WAIT gives its tuple away to whom is looked for: 1 or 0. */
   #keepsTimeWait(): 0 | 1 {
-    return this.unique.context?.timeWait === undefined ? 1 : 0;
+    return this.unique.claims.context?.timeWait === undefined ? 1 : 0;
   }
 
   /** Takes an entry that was bound elsewhere (a restored one) into the index of sources. */
