@@ -14,6 +14,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ConfigurationError } from '../errors.js';
 import { claimPort, LONGEST_FRAME_BYTES, needEthernet } from '../network/attachment.js';
 import { formatMac, type Mac, parseMac, randomMac } from '../network/mac.js';
@@ -109,10 +110,14 @@ export async function startPasst(options: StartPasstOptions = {}): Promise<Passt
   try {
     return await Promise.race([uplink, failure]);
   } catch (error) {
+    // Its end of the pair closes before we hear that it has ended, and its own words say more than that.
+    const reason = socket.closed
+      ? await Promise.race([ended, pause(LAST_WORDS_MS, error, { ref: false })])
+      : error;
     socket.destroy();
     uplink.catch(() => {});
     await end();
-    throw error;
+    throw reason;
   } finally {
     failure.catch(() => {});
   }
@@ -120,6 +125,8 @@ export async function startPasst(options: StartPasstOptions = {}): Promise<Passt
 
 /** Characters of passt's complaints that are kept for the error. */
 const LAST_WORDS = 4096;
+/** How long they are waited for once its end of the pair is closed. */
+const LAST_WORDS_MS = 1000;
 const LEASE_TIMEOUT_MS = 5000;
 
 async function openUplink(

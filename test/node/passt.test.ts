@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -224,6 +224,12 @@ describe('starting passt', () => {
       '/nowhere/passt: there is no such file',
     );
     await expect(startPasst({ program: 'false' })).rejects.toThrow(/passt ended \(1\).*\('false'\)/);
+    // Also when its end of the pair is closed before it has ended.
+    const folder = mkdtempSync(join(tmpdir(), 'passt-'));
+    const program = join(folder, 'passt');
+    writeFileSync(program, '#!/bin/sh\nexec 3>&-\nsleep 0.1\necho no tap >&2\nexit 3\n', { mode: 0o755 });
+    await expect(startPasst({ program })).rejects.toThrow(/passt ended \(3\): no tap/);
+    rmSync(folder, { recursive: true });
   });
 });
 
