@@ -65,7 +65,3 @@ export function identityOf(forward: ActiveForward): string {
 export function targetPort(forward: ActiveForward, port: number): number {
   return forward.targetFirst + port - forward.first;
 }
-
-export function isUsable(forward: ActiveForward, port: number): boolean {
-  return forward.usable.some(({ first, last }) => port >= first && port <= last);
-}

@@ -23,17 +23,11 @@ import { leadsOn } from '../icmp-errors.js';
 import { type Names, refuseOther, refuseUnknown } from '../known.js';
 import type { Reservation } from '../local/registry.js';
 import type { ManagedChains } from '../managed-chains.js';
-import {
-  type ActiveForward,
-  type ForwardRequest,
-  identityOf,
-  isUsable,
-  protocolNumberOf,
-  targetPort,
-} from './active.js';
+import { type ActiveForward, type ForwardRequest, identityOf, targetPort } from './active.js';
 import { compileForwards, placeKey } from './chains.js';
 import { overlapError, takenError } from './errors.js';
 import { FlowRules } from './flows.js';
+import { PortIndex } from './port-index.js';
 import { PortDraft, servicesOf } from './ports.js';
 import { type ForwardProtocol, type ForwardRule, findOverlap, formatForward, type Ports } from './rule.js';
 import { parseForward } from './spec.js';
@@ -104,6 +98,9 @@ export class Forwards {
   #requests: readonly ForwardRequest[] = [];
   /** By index; a place that is empty keeps its generation. */
   #places: readonly Place[] = [];
+  /** Place of each forward in force, and which of them has a port. */
+  #indices: ReadonlyMap<ActiveForward | undefined, number> = new Map();
+  #index = new PortIndex([]);
   #held: ReadonlyMap<string, Reservation> = new Map();
   #ruleIndices: ReadonlyMap<string, readonly (number | undefined)[]> = new Map();
 
@@ -143,13 +140,7 @@ export class Forwards {
     const planned = requests.flatMap((request) => this.#plan(request));
     refuseOverlaps(planned);
     const draft = new PortDraft(this.#core.ports, this.#held);
-    try {
-      const ready = this.#takePorts(planned, draft);
-      this.#install(ready);
-    } catch (error) {
-      draft.cancel();
-      throw error;
-    }
+    this.#install(this.#takePorts(planned, draft));
     this.#held = draft.commit();
     this.#requests = requests;
   }
@@ -297,12 +288,15 @@ export class Forwards {
 
   #install(forwards: readonly ActiveForward[]): void {
     const { ports, interfaces } = this.#core;
-    const chains = compileForwards(forwards, servicesOf(ports, forwards, interfaces), interfaces);
+    const index = new PortIndex(forwards);
+    const chains = compileForwards(forwards, servicesOf(ports, index, interfaces), interfaces);
     this.#chains.set('forwards', chains);
+    this.#index = index;
     const places = arrange(this.#places, forwards);
     const before = this.#places;
     this.#places = places;
     const indices = new Map(places.map(({ forward }, index) => [forward, index]));
+    this.#indices = indices;
     this.#ruleIndices = new Map(
       [...chains.places].map(([key, rules]) => [key, rules.map((rule) => indices.get(rule))]),
     );
@@ -312,11 +306,13 @@ export class Forwards {
     const added = places.filter(
       ({ forward, generation }, i) => forward !== undefined && before[i]?.generation !== generation,
     );
-    if (gone || added.length > 0) this.#mark(added.map(({ forward }) => forward as ActiveForward));
+    if (gone || added.length > 0) {
+      this.#mark(new PortIndex(added.map(({ forward }) => forward as ActiveForward)));
+    }
   }
 
   /** Marks the connections of forwards that are no more, and those that a new forward may want. */
-  #mark(added: readonly ActiveForward[]): void {
+  #mark(added: PortIndex): void {
     this.#review.mark((table, entry) => {
       const remembered = this.#flows.recall(table, entry);
       if (remembered !== undefined)
@@ -325,12 +321,7 @@ export class Forwards {
       if ((entries.status(entry) & Status.DST_NAT) !== 0) return false;
       const protocol = entries.protocol(entry);
       const port = entries.ports(entries.tuple(entry, Direction.ORIGINAL)) & 0xffff;
-      return added.some(
-        (forward) =>
-          forward.version === table.version &&
-          protocolNumberOf(forward.protocol) === protocol &&
-          isUsable(forward, port),
-      );
+      return added.at(table.version, protocol, port).length > 0;
     });
   }
 
@@ -363,12 +354,13 @@ export class Forwards {
     if (remembered !== undefined && this.#places[remembered.index]?.generation === remembered.generation)
       return true;
     if (remembered === undefined && (table.entries.status(entry) & Status.DST_NAT) !== 0) return true;
-    const index = this.#places.findIndex(
-      ({ forward }) => forward !== undefined && this.#wants(forward, flow),
-    );
-    const place = this.#places[index];
-    if (place?.forward === undefined) return remembered === undefined;
-    const { reply, original } = flow;
+    const { reply, original, version, protocol } = flow;
+    const wanting = this.#index
+      .at(version, protocol, (original[KEY_PORTS] as number) & 0xffff)
+      .find((forward) => this.#wants(forward, flow));
+    const index = this.#indices.get(wanting);
+    const place = index === undefined ? undefined : this.#places[index];
+    if (index === undefined || place?.forward === undefined) return remembered === undefined;
     const isThere =
       place.forward.target.every((word, i) => word === reply[i]) &&
       (reply[KEY_PORTS] as number) >>> 16 ===
@@ -377,11 +369,9 @@ export class Forwards {
     return isThere;
   }
 
-  /** Whether the first packet of the connection would meet the forward. */
+  /** Whether the first packet of the connection would meet the forward, which has its port. */
   #wants(forward: ActiveForward, flow: ReviewedFlow): boolean {
     const { original, inInterface, version } = flow;
-    if (forward.version !== version || protocolNumberOf(forward.protocol) !== flow.protocol) return false;
-    if (!isUsable(forward, (original[KEY_PORTS] as number) & 0xffff)) return false;
     const { loopback } = this.#core.interfaces;
     if (inInterface === loopback && forward.hairpin === 'off') return false;
     if (forward.interfaceIndex !== 0) {
@@ -405,10 +395,10 @@ function arrange(before: readonly Place[], forwards: readonly ActiveForward[]): 
     wanted.delete(place.identity);
     return { ...place, forward };
   });
+  let free = 0;
   for (const [identity, forward] of wanted) {
-    const free = places.findIndex((place) => place.forward === undefined);
-    if (free < 0) places.push({ forward, identity, generation: 1 });
-    else places[free] = { forward, identity, generation: (places[free] as Place).generation + 1 };
+    while (places[free]?.forward !== undefined) free++;
+    places[free] = { forward, identity, generation: (places[free]?.generation ?? 0) + 1 };
   }
   return places;
 }

@@ -1,142 +1,128 @@
 /**
- * The ports of forwards in the router's register: all that a new set needs are taken before the old ones are let go.
- * Cold.
+ * The ports of forwards in the router's register: what a new set needs is looked for among those that nobody else has,
+ * and taken, each run of ports at once, in the place of the old ones. Cold.
  */
-import { ConfigurationError } from '../../errors.js';
 import { formatAddress } from '../../wire/address.js';
 import type { Interfaces } from '../interfaces.js';
-import type { PortRegistry, PortRequest, Reservation } from '../local/registry.js';
+import { clashes, type PortRegistry, type PortRequest, type Reservation } from '../local/registry.js';
 import { type ActiveForward, protocolNumberOf } from './active.js';
 import type { Exception } from './chains.js';
 import type { ForwardFailure } from './errors.js';
+import type { PortIndex } from './port-index.js';
 import { formatForward, type Ports } from './rule.js';
 
 /** Owners of ports begin with this if they are forwards. */
 const OWNER = 'forward ';
 
-/** What a new set would take; settled by `commit`, or `cancel`. */
+/** What a new set would take; nothing is taken before `commit`. */
 export class PortDraft {
   readonly failures: ForwardFailure[] = [];
   readonly #registry: PortRegistry;
   readonly #held: ReadonlyMap<string, Reservation>;
-  /** What is not of forwards. */
-  readonly #others: readonly PortRequest[];
-  readonly #wanted = new Map<string, Reservation>();
-  readonly #added: Reservation[] = [];
+  /** What is not of forwards, by family and protocol, in order of ports. */
+  readonly #others = new Map<string, PortRequest[]>();
+  readonly #wanted = new Map<string, PortRequest>();
 
   constructor(registry: PortRegistry, held: ReadonlyMap<string, Reservation>) {
     this.#registry = registry;
     this.#held = held;
-    this.#others = [...registry.list()].filter(({ owner }) => !owner.startsWith(OWNER));
+    for (const request of registry.list()) {
+      const { version, protocol, port: first, last = first, owner } = request;
+      if (owner.startsWith(OWNER)) continue;
+      const key = `${version} ${protocol}`;
+      const there = this.#others.get(key) ?? [];
+      for (let port = first; port <= last; port++)
+        there.push(first === last ? request : { ...request, port, last: port });
+      this.#others.set(key, there);
+    }
+    for (const there of this.#others.values()) there.sort((a, b) => a.port - b.port);
   }
 
-  /** Takes the ports of a forward among `candidates`; returns those that it has now. */
+  /** Plans to take the ports of a forward among `candidates`; returns those that it will have. */
   take(forward: ActiveForward, candidates: readonly Ports[]): Ports[] {
     const usable: Ports[] = [];
+    const wanted = requestOf(forward);
+    const others = this.#others.get(`${wanted.version} ${wanted.protocol}`) ?? [];
+    const { protocol, rule } = forward;
     for (const { first, last } of candidates) {
-      let from = 0;
-      for (let port = first; port <= last; port++) {
-        if (this.#takePort(forward, port)) {
-          if (from === 0) from = port;
-        } else if (from !== 0) {
-          usable.push({ first: from, last: port - 1 });
-          from = 0;
-        }
+      let from = first;
+      for (let i = firstFrom(others, first); i < others.length; ) {
+        const { port } = others[i] as PortRequest;
+        if (port > last) break;
+        const here: PortRequest[] = [];
+        for (; i < others.length && (others[i] as PortRequest).port === port; i++) here.push(others[i]!);
+        const rival = here.find((other) => meets(other, wanted));
+        const isTaken =
+          rule.effort === 'best' ? rival !== undefined : here.some((one) => clashes(one, wanted));
+        if (!isTaken) continue;
+        const name = formatForward(rule);
+        this.failures.push({ errno: 'EADDRINUSE', protocol, port, rule: name, rival: rival?.owner ?? '' });
+        if (port > from) usable.push({ first: from, last: port - 1 });
+        from = port + 1;
       }
-      if (from !== 0) usable.push({ first: from, last });
+      if (from <= last) usable.push({ first: from, last });
+    }
+    const place = `${wanted.version} ${wanted.protocol} ${wanted.address ?? '*'} ${wanted.interface ?? 0} ${wanted.nat} ${wanted.owner}`;
+    for (const { first, last } of usable) {
+      this.#wanted.set(`${place} ${first}-${last}`, { ...wanted, port: first, last });
     }
     return usable;
   }
 
-  #takePort(forward: ActiveForward, port: number): boolean {
-    const { version, protocol, address, interfaceIndex, rule } = forward;
-    const key = `${version} ${protocol} ${address ?? '*'} ${interfaceIndex} ${port}`;
-    const held = this.#held.get(key);
-    if (held !== undefined) {
-      this.#wanted.set(key, held);
-      return true;
-    }
-    const request: PortRequest = {
-      version,
-      protocol: protocolNumberOf(protocol),
-      ...(address === undefined ? {} : { address }),
-      ...(interfaceIndex === 0 ? {} : { interface: interfaceIndex }),
-      port,
-      // What is taken because it is free leaves NAT its ports.
-      nat: rule.effort === 'best' ? 'shared' : 'apart',
-      owner: `${OWNER}${formatForward(rule)}`,
-    };
-    const rival = rule.effort === 'best' ? rivalOf(this.#others, request) : undefined;
-    if (rival !== undefined) {
-      this.#fail(forward, port, rival);
-      return false;
-    }
-    try {
-      const reservation = this.#registry.reserve(request);
-      this.#wanted.set(key, reservation);
-      this.#added.push(reservation);
-      return true;
-    } catch (error) {
-      if (!(error instanceof ConfigurationError)) throw error;
-      this.#fail(forward, port, rivalOf(this.#others, request) ?? 'somebody else');
-      return false;
-    }
-  }
-
-  #fail({ protocol, rule }: ActiveForward, port: number, rival: string): void {
-    this.failures.push({ errno: 'EADDRINUSE', protocol, port, rule: formatForward(rule), rival });
-  }
-
-  /** Lets go of what no forward needs any more; returns what is held from now on. */
+  /** Lets go of what no forward needs any more, and takes what they need; returns what is held from now on. */
   commit(): ReadonlyMap<string, Reservation> {
+    const held = new Map<string, Reservation>();
     for (const [key, reservation] of this.#held) if (!this.#wanted.has(key)) reservation.release();
-    return this.#wanted;
-  }
-
-  /** Gives back what was taken. */
-  cancel(): void {
-    for (const reservation of this.#added) reservation.release();
+    for (const [key, request] of this.#wanted) {
+      held.set(key, this.#held.get(key) ?? this.#registry.reserve(request));
+    }
+    return held;
   }
 }
 
-/** Who else has the port, on whichever address or interface; undefined: nobody. */
-function rivalOf(others: readonly PortRequest[], wanted: PortRequest): string | undefined {
-  for (const request of others) {
-    if (
-      request.port === wanted.port &&
-      request.protocol === wanted.protocol &&
-      request.version === wanted.version &&
-      (request.address === undefined ||
-        wanted.address === undefined ||
-        request.address.every((word, i) => word === wanted.address?.[i])) &&
-      (request.interface === undefined ||
-        wanted.interface === undefined ||
-        request.interface === wanted.interface)
-    ) {
-      return request.owner;
-    }
+/** What a forward wants of each of its ports. */
+function requestOf({ version, protocol, address, interfaceIndex, rule, first }: ActiveForward): PortRequest {
+  return {
+    version,
+    protocol: protocolNumberOf(protocol),
+    ...(address === undefined ? {} : { address }),
+    ...(interfaceIndex === 0 ? {} : { interface: interfaceIndex }),
+    port: first,
+    // What is taken because it is free leaves NAT its ports.
+    nat: rule.effort === 'best' ? 'shared' : 'apart',
+    owner: `${OWNER}${formatForward(rule)}`,
+  };
+}
+
+/** Index of the first request for `port` or a later one. */
+function firstFrom(requests: readonly PortRequest[], port: number): number {
+  let [low, high] = [0, requests.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((requests[middle] as PortRequest).port < port) low = middle + 1;
+    else high = middle;
   }
-  return undefined;
+  return low;
+}
+
+/** Whether packets may come that two requests of one port both want, on whichever address or interface. */
+function meets(a: PortRequest, b: PortRequest): boolean {
+  const hasAddress = a.address === undefined || b.address === undefined;
+  const hasInterface = a.interface === undefined || b.interface === undefined;
+  return (
+    (hasAddress || a.address.every((word, i) => word === b.address?.[i])) &&
+    (hasInterface || a.interface === b.interface)
+  );
 }
 
 /** Services of the router whose place is more exact than a forward's, which must leave them alone. */
-export function servicesOf(
-  registry: PortRegistry,
-  forwards: readonly ActiveForward[],
-  interfaces: Interfaces,
-): Exception[] {
+export function servicesOf(registry: PortRegistry, forwards: PortIndex, interfaces: Interfaces): Exception[] {
   const found: Exception[] = [];
   for (const request of registry.list()) {
     const { version, protocol, address, port, owner } = request;
     if (owner.startsWith(OWNER)) continue;
     const name = request.interface === undefined ? '' : interfaces.name(request.interface);
-    const isWanted = forwards.some(
-      (forward) =>
-        forward.version === version &&
-        protocolNumberOf(forward.protocol) === protocol &&
-        rank(request) > rankOf(forward) &&
-        forward.usable.some(({ first, last }) => port >= first && port <= last),
-    );
+    const isWanted = forwards.at(version, protocol, port).some((forward) => rank(request) > rankOf(forward));
     if (!isWanted) continue;
     found.push({
       version,

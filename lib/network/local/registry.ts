@@ -3,8 +3,8 @@
  * whatever else must not be given to two. NAT asks it before it picks a port (`nat/reservations.ts`).
  *
  * A reservation is (family, protocol, address or any, interface or any, port). Two that are the same in all of these
- * clash; otherwise the more exact one gets the packet: an address before any, and then an interface before any.
- * Reserving is cold; `find` and `isReserved` allocate nothing.
+ * clash; otherwise the more exact one gets the packet: an address before any, and then an interface before any. A range of
+ * ports is one reservation. Reserving is cold; `find` and `isReserved` allocate nothing.
  */
 import { ConfigurationError } from '../../errors.js';
 import type { PortReservations } from '../../nat/reservations.js';
@@ -30,6 +30,8 @@ export interface PortRequest {
   /** Index of the interface that packets must come in by; left out: any. */
   readonly interface?: number;
   readonly port: number;
+  /** Last port of a range that begins with `port`; left out: that one port. */
+  readonly last?: number;
   /** Who has it, for errors and lists: `dhcp`, `dns`, `socket`, `forward 8080:10.0.0.2`. */
   readonly owner: string;
   /** Left out: packets are taken without an answer. */
@@ -62,43 +64,49 @@ const PORTS = 65536;
 const BITMAPS = 4;
 
 export class PortRegistry implements PortReservations {
-  /** Reservations that NAT keeps away from. */
+  /** Ports of reservations that NAT keeps away from. */
   count = 0;
   released = 0;
-  /** By family, protocol and port; the most exact first. */
+  /** By family, protocol and port; the most exact first. The lists are never written to: ports of a range share theirs. */
   readonly #taken = new Map<number, Reservation[]>();
   /** Ports that NAT keeps away from on some address: a first look that most ports do not get past. */
   readonly #bits = new Int32Array((BITMAPS * PORTS) / 32);
-  #all = 0;
+  readonly #all = new Set<Reservation>();
 
   /** Takes a port. Throws a ConfigurationError that names both if somebody has it. */
   reserve(request: PortRequest): Reservation {
-    const { port, protocol, version, owner } = request;
-    if (!Number.isInteger(port) || port < 1 || port >= PORTS) {
+    const { port: first, last = first, protocol, version, owner } = request;
+    const isRange = Number.isInteger(first) && Number.isInteger(last) && first >= 1 && first <= last;
+    if (!isRange || last >= PORTS) {
       throw new ConfigurationError('value', `${owner}: not a port`, {
-        word: String(port),
+        word: String(first >= 1 && first < PORTS ? last : first),
         expected: `1 to ${PORTS - 1}`,
       });
     }
-    const key = keyOf(version, protocol, port);
-    const others = this.#taken.get(key) ?? [];
-    const clash = others.find((other) => overlaps(other.request, request));
-    if (clash !== undefined) {
+    for (let port = first; port <= last; port++) {
+      const others = this.#taken.get(keyOf(version, protocol, port));
+      const clash = others?.find((other) => clashes(other.request, request));
+      if (clash === undefined) continue;
       throw new ConfigurationError('conflict', `${owner}: ${clash.request.owner} has this port already`, {
-        word: describePort(request),
+        word: describePort({ ...request, port, last: port }),
       });
     }
     const reservation = new Reservation(this, request);
-    this.#taken.set(
-      key,
-      [...others, reservation].sort((a, b) => rank(b.request) - rank(a.request)),
-    );
-    this.#all++;
-    if (request.nat !== 'shared') {
-      this.count++;
+    const alone = [reservation];
+    for (let port = first; port <= last; port++) {
+      const key = keyOf(version, protocol, port);
+      const others = this.#taken.get(key);
+      const all =
+        others === undefined
+          ? alone
+          : [...others, reservation].sort((a, b) => rank(b.request) - rank(a.request));
+      this.#taken.set(key, all);
+      if (request.nat === 'shared') continue;
       const bit = bitOf(version, protocol, port);
       this.#bits[bit >> 5]! |= 1 << (bit & 31);
     }
+    this.#all.add(reservation);
+    if (request.nat !== 'shared') this.count += last - first + 1;
     return reservation;
   }
 
@@ -123,7 +131,7 @@ export class PortRegistry implements PortReservations {
     port: number,
     inInterface: number,
   ): Reservation | undefined {
-    if (this.#all === 0) return undefined;
+    if (this.#all.size === 0) return undefined;
     const found = this.#taken.get(keyOf(version, protocol, port));
     if (found === undefined) return undefined;
     for (let i = 0; i < found.length; i++) {
@@ -160,24 +168,24 @@ export class PortRegistry implements PortReservations {
 
   /** All that is taken. */
   *list(): Iterable<PortRequest> {
-    for (const reservations of this.#taken.values()) for (const { request } of reservations) yield request;
+    for (const { request } of this.#all) yield request;
   }
 
   release(reservation: Reservation): void {
-    const { version, protocol, port } = reservation.request;
-    const key = keyOf(version, protocol, port);
-    const others = this.#taken.get(key);
-    if (others?.includes(reservation) !== true) return;
-    this.#all--;
+    if (!this.#all.delete(reservation)) return;
+    const { version, protocol, port: first, last = first, nat } = reservation.request;
     this.released++;
-    const left = others.filter((other) => other !== reservation);
-    if (left.length === 0) this.#taken.delete(key);
-    else this.#taken.set(key, left);
-    if (reservation.request.nat === 'shared') return;
-    this.count--;
-    if (left.some((other) => other.request.nat !== 'shared')) return;
-    const bit = bitOf(version, protocol, port);
-    this.#bits[bit >> 5]! &= ~(1 << (bit & 31));
+    if (nat !== 'shared') this.count -= last - first + 1;
+    for (let port = first; port <= last; port++) {
+      const key = keyOf(version, protocol, port);
+      const others = this.#taken.get(key) as Reservation[];
+      const left = others.length === 1 ? [] : others.filter((other) => other !== reservation);
+      if (left.length === 0) this.#taken.delete(key);
+      else this.#taken.set(key, left);
+      if (nat === 'shared' || left.some((other) => other.request.nat !== 'shared')) continue;
+      const bit = bitOf(version, protocol, port);
+      this.#bits[bit >> 5]! &= ~(1 << (bit & 31));
+    }
   }
 }
 
@@ -191,7 +199,8 @@ function keyOf(version: number, protocol: number, port: number): number {
   return ((version === 6 ? 256 : 0) + protocol) * PORTS + port;
 }
 
-function overlaps(a: PortRequest, b: PortRequest): boolean {
+/** Whether two requests that want the same port cannot both have it. */
+export function clashes(a: PortRequest, b: PortRequest): boolean {
   const sameAddress =
     (a.address === undefined) === (b.address === undefined) &&
     (a.address === undefined || a.address.every((word, i) => word === b.address?.[i]));
@@ -213,9 +222,10 @@ function isSame(address: AddressWords, words: Int32Array, at: number): boolean {
 }
 
 /** `udp 10.0.0.1:53`, for people. */
-export function describePort({ version, protocol, address, port }: PortRequest): string {
+export function describePort({ version, protocol, address, port, last = port }: PortRequest): string {
   const name = protocol === PortProtocol.UDP ? 'udp' : 'tcp';
-  if (address === undefined) return `${name} *:${port} (IPv${version})`;
+  const ports = last === port ? String(port) : `${port}-${last}`;
+  if (address === undefined) return `${name} *:${ports} (IPv${version})`;
   const text = formatAddress(address, version);
-  return `${name} ${version === 6 ? `[${text}]` : text}:${port}`;
+  return `${name} ${version === 6 ? `[${text}]` : text}:${ports}`;
 }
