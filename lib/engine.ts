@@ -32,6 +32,7 @@ import { Rules, type RulesObservers } from './rules/rules.js';
 import { saveRuleset } from './rules/save.js';
 import { SetRegistry } from './rules/sets/registry.js';
 import { SharedStates } from './rules/shared.js';
+import type { Pacing } from './rules/slices.js';
 import { CtInfo, type Packet } from './wire/packet.js';
 import { Hook, Verdict } from './wire/verdict.js';
 
@@ -66,6 +67,8 @@ export interface EngineOptions extends TrackerOptions {
   readonly reaper?: ReaperOptions;
   /** Where LOG, NFLOG and rule traces go. */
   readonly observers?: RulesObservers;
+  /** Whether long chains are indexed; `none`: packets meet rule after rule, for comparison. Default `auto`. */
+  readonly ruleIndex?: 'auto' | 'none';
   /** Wall-clock time, ms since 1970, of a packet's `nowMs`, for the time match. Default: the machine's clock. */
   readonly wallTimeMs?: (nowMs: number) => number;
 }
@@ -119,6 +122,7 @@ export class Engine {
       shared: new SharedStates(),
       sets: this.sets,
       wallTimeMs: options.wallTimeMs,
+      ruleIndex: options.ruleIndex,
     };
     this.rules4 = new Rules(4, environment);
     this.rules6 = new Rules(6, environment);
@@ -142,6 +146,14 @@ export class Engine {
    */
   restore(family: 4 | 6, text: string, file?: string): void {
     this.rules(family).replace(restoreRuleset(text, { family, ...(file === undefined ? {} : { file }) }));
+  }
+
+  /**
+   * The same with pauses (see `Pacing`): packets in between meet the rules that there were, and the tables are exchanged
+   * at once just before the promise resolves. Rejects with a ConfigurationError, and nothing has changed then.
+   */
+  restoreGradually(family: 4 | 6, text: string, pacing: Pacing, file?: string): Promise<void> {
+    return this.rules(family).restoreGradually(text, pacing, file);
   }
 
   /** The rules of a family as iptables-save prints them. */

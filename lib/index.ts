@@ -123,6 +123,7 @@ export type {
 export { type RestoreOptions, restoreRuleset } from './rules/restore.js';
 export type { LogRecord, RulePlace, Rules, RulesObservers } from './rules/rules.js';
 export { type SaveOptions, saveRuleset } from './rules/save.js';
+export type { Pacing } from './rules/slices.js';
 export { checkTrace, type TraceResult } from './scenario/check.js';
 export type { Difference, DifferenceKind } from './scenario/compare.js';
 export { Explainer } from './scenario/explain.js';

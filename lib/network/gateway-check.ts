@@ -27,6 +27,7 @@ const GATEWAY: Names<GatewayOptions> = {
   reaper: true,
   observers: true,
   clock: true,
+  ruleIndex: true,
   wallTimeMs: true,
   random: true,
   seed: true,

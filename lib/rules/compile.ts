@@ -5,7 +5,7 @@
  * What a rule may use in which table and hook is checked where the text is read; here only what the walk relies on:
  * chains exist, calls do not come back to themselves.
  */
-import { ConfigurationError } from '../errors.js';
+import { ConfigurationError, type ErrorPlace } from '../errors.js';
 import { Hook } from '../wire/verdict.js';
 import type {
   AddressCondition,
@@ -166,7 +166,7 @@ class TableCompiler {
   *compile(): Generator<void, TableProgram> {
     const starts = new Int32Array(5).fill(NO_CHAIN);
     const policies = new Int32Array(5).fill(NO_CHAIN);
-    const depth = callDepth(this.#table);
+    const depth = yield* callDepth(this.#table);
     const before = this.#releases.length;
     let rule = 0;
     for (const chain of this.#table.chains) {
@@ -357,36 +357,55 @@ class TableCompiler {
  * that a hook reaches calls itself, directly or not. Rules behind one that always ends the chain are not looked at, as
  * in Linux; nor are chains that no hook reaches.
  */
-function callDepth(table: TableSpec): number {
+function* callDepth(table: TableSpec): Generator<void, number> {
   const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
+  const callers = new Map<string, readonly Call[]>();
+  for (const chain of table.chains) {
+    callers.set(chain.name, yield* callsOf(chain, chains));
+  }
   const depths = new Map<string, number>();
   const open = new Set<string>();
-  const visit = (chain: ChainSpec): number => {
-    const known = depths.get(chain.name);
+  const visit = (name: string): number => {
+    const known = depths.get(name);
     if (known !== undefined) return known;
-    open.add(chain.name);
+    open.add(name);
     let depth = 0;
-    for (const rule of chain.rules) {
-      if (rule.target.kind === 'jump' || rule.target.kind === 'goto') {
-        const called = chains.get(rule.target.chain) as ChainSpec;
-        if (open.has(called.name)) {
-          throw new ConfigurationError('conflict', 'chains call each other in a loop', {
-            ...rule.place,
-            word: called.name,
-          });
-        }
-        depth = Math.max(depth, visit(called) + (rule.target.kind === 'jump' ? 1 : 0));
-      } else if (endsChain(rule)) {
-        break;
+    for (const { to, opened, place } of callers.get(name) as readonly Call[]) {
+      if (open.has(to)) {
+        throw new ConfigurationError('conflict', 'chains call each other in a loop', { ...place, word: to });
       }
+      depth = Math.max(depth, visit(to) + opened);
     }
-    open.delete(chain.name);
-    depths.set(chain.name, depth);
+    open.delete(name);
+    depths.set(name, depth);
     return depth;
   };
-  for (const chain of table.chains) {
-    for (const { target, place } of chain.rules) {
-      if (target.kind !== 'jump' && target.kind !== 'goto') continue;
+  let deepest = 0;
+  for (const { name, policy } of table.chains) {
+    if (policy !== undefined) deepest = Math.max(deepest, visit(name));
+  }
+  return deepest;
+}
+
+/** A rule that leads to another chain; `opened`: 1 for a jump, 0 for a goto. */
+interface Call {
+  readonly to: string;
+  readonly opened: 0 | 1;
+  readonly place: ErrorPlace | undefined;
+}
+
+/** The chain's calls that can be reached. Throws if there is no such chain, reached or not. */
+function* callsOf(
+  { rules }: ChainSpec,
+  chains: ReadonlyMap<string, ChainSpec>,
+): Generator<void, readonly Call[]> {
+  const calls: Call[] = [];
+  let isOver = false;
+  for (const [i, rule] of rules.entries()) {
+    if (i % SLICE === 0) yield;
+    const { target } = rule;
+    if (target.kind === 'jump' || target.kind === 'goto') {
+      const { place } = rule;
       const called = chains.get(target.chain);
       if (called === undefined || called.policy !== undefined) {
         throw new ConfigurationError('unknown', 'no such chain', {
@@ -395,9 +414,12 @@ function callDepth(table: TableSpec): number {
           expected: "a user's chain of the table",
         });
       }
+      if (!isOver) calls.push({ to: target.chain, opened: target.kind === 'jump' ? 1 : 0, place });
+    } else if (!isOver) {
+      isOver = endsChain(rule);
     }
   }
-  return Math.max(0, ...table.chains.filter((chain) => chain.policy !== undefined).map(visit));
+  return calls;
 }
 
 /** A rule without any condition whose target is a verdict: nothing behind it is ever reached. */

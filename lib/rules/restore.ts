@@ -8,6 +8,7 @@
  */
 
 import type { CounterSpec, Family, Ruleset, TableName, TableSpec } from './ast.js';
+import { finish } from './slices.js';
 import { readCommand } from './text/command.js';
 import type { KnownNames } from './text/grammar.js';
 import { BUILTIN_CHAINS, TableDraft } from './text/table-draft.js';
@@ -15,6 +16,9 @@ import { Where } from './text/where.js';
 import { splitWords } from './text/words.js';
 
 export type { KnownNames } from './text/grammar.js';
+
+/** Lines read between two interruptions. */
+const SLICE = 16;
 
 export interface RestoreOptions {
   readonly family: Family;
@@ -25,27 +29,33 @@ export interface RestoreOptions {
 }
 
 export function restoreRuleset(text: string, options: RestoreOptions): Ruleset {
+  return finish(readRuleset(text, options));
+}
+
+/** The same in slices: yields where it may be interrupted. */
+export function* readRuleset(text: string, options: RestoreOptions): Generator<void, Ruleset> {
   const { family, file, known = {} } = options;
   const tables = new Map<TableName, TableSpec>();
   let open: { readonly name: TableName; readonly draft: TableDraft } | undefined;
   const lines = text.split('\n');
   if (lines.at(-1) === '') lines.pop();
-  lines.forEach((line, index) => {
+  for (const [index, line] of lines.entries()) {
+    if (index % SLICE === 0) yield;
     const where = new Where(file, index + 1, 1, line);
-    if (line === '' || line.startsWith('#')) return;
+    if (line === '' || line.startsWith('#')) continue;
     if (open === undefined) {
       if (!line.startsWith('*')) where.refuse('syntax', 'outside of a table', '*TABLE');
       const name = readTableName(where);
       open = { name, draft: new TableDraft(name, family, tables.get(name)) };
     } else if (line === 'COMMIT') {
-      tables.set(open.name, open.draft.finish(known));
+      tables.set(open.name, yield* open.draft.finish(known));
       open = undefined;
     } else if (line.startsWith(':')) {
       declareChain(open.draft, where);
     } else {
       readRule(open.name, open.draft, family, where);
     }
-  });
+  }
   if (open !== undefined) {
     new Where(file, lines.length + 1, 1, '').refuse('syntax', 'the text ends inside a table', 'COMMIT');
   }

@@ -9,12 +9,13 @@ import { ConfigurationError } from '../errors.js';
 import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
-import { compileRuleset } from './compile.js';
+import { type CompiledRuleset, compileRuleset } from './compile.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
-import { restoreRuleset } from './restore.js';
+import { readRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
 import { SharedStates } from './shared.js';
+import { finish, finishGradually, type Pacing } from './slices.js';
 import { ZONE_FROM_MARK } from './targets/connection.js';
 import { RuleWalk, type Walk } from './walk.js';
 
@@ -98,26 +99,26 @@ export class Rules {
 
   /** Puts the tables of `ruleset` in the place of those that there were. Throws a ConfigurationError before that. */
   replace(ruleset: Ruleset): void {
-    if (ruleset.family !== this.family) {
-      throw new ConfigurationError('conflict', `these are rules of IPv${ruleset.family}`, {
-        expected: `rules of IPv${this.family}`,
-      });
-    }
-    const { programs } = finish(compileRuleset(ruleset, this.#environment, this.#shared));
-    const order = [...this.#order];
-    for (const program of programs) {
-      const before = order.findIndex(({ index }) => index === program.index);
-      if (before === -1) order.push(program);
-      else order[before] = program;
-    }
-    this.#install(order);
+    this.#exchange(finish(this.#compile(ruleset)));
   }
 
-  /** The same from iptables-save text; `file` is named in errors. */
+  /**
+   * The same with pauses, in which packets go on to meet the rules that there were; the tables are exchanged at once, when
+   * the promise is about to resolve. Of two changes of a table the one that ends last stands. Rejects with a
+   * ConfigurationError, and nothing has changed then.
+   */
+  async replaceGradually(ruleset: Ruleset, pacing: Pacing): Promise<void> {
+    this.#exchange(await finishGradually(this.#compile(ruleset), pacing));
+  }
+
+  /** `replace` from iptables-save text; `file` is named in errors. */
   restore(text: string, file?: string): void {
-    const { family } = this;
-    const known = { sets: this.#environment.sets?.names ?? new Set<string>() };
-    this.replace(restoreRuleset(text, file === undefined ? { family, known } : { family, file, known }));
+    this.#exchange(finish(this.#read(text, file)));
+  }
+
+  /** `replaceGradually` from iptables-save text. */
+  async restoreGradually(text: string, pacing: Pacing, file?: string): Promise<void> {
+    this.#exchange(await finishGradually(this.#read(text, file), pacing));
   }
 
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
@@ -142,6 +143,35 @@ export class Rules {
 
   #changed(): void {
     this.generation = (this.generation + 1) | 0;
+  }
+
+  *#read(text: string, file: string | undefined): Generator<void, CompiledRuleset> {
+    const { family } = this;
+    const known = { sets: this.#environment.sets?.names ?? new Set<string>() };
+    const ruleset = yield* readRuleset(
+      text,
+      file === undefined ? { family, known } : { family, file, known },
+    );
+    return yield* this.#compile(ruleset);
+  }
+
+  *#compile(ruleset: Ruleset): Generator<void, CompiledRuleset> {
+    if (ruleset.family !== this.family) {
+      throw new ConfigurationError('conflict', `these are rules of IPv${ruleset.family}`, {
+        expected: `rules of IPv${this.family}`,
+      });
+    }
+    return yield* compileRuleset(ruleset, this.#environment, this.#shared);
+  }
+
+  #exchange({ programs }: CompiledRuleset): void {
+    const order = [...this.#order];
+    for (const program of programs) {
+      const before = order.findIndex(({ index }) => index === program.index);
+      if (before === -1) order.push(program);
+      else order[before] = program;
+    }
+    this.#install(order);
   }
 
   #install(order: readonly TableProgram[]): void {
@@ -194,14 +224,6 @@ export class Rules {
       bytes.fill(0);
     }
     this.#changed();
-  }
-}
-
-/** Goes through all slices of a work at once. */
-function finish<T>(slices: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done === true) return value;
   }
 }
 

@@ -117,7 +117,7 @@ class IndexBuilder {
   /** Offset 0 stays unused, so that a reference to something is never 0. */
   #words = new Int32Array(1024);
   #length = 4;
-  /** Place in the order of a node's rules that were dealt with last, for slices. */
+  /** Rules dealt with since the last interruption. */
   #work = 0;
 
   constructor(ranges: readonly Ranges[], rules: number) {
@@ -161,27 +161,27 @@ class IndexBuilder {
     const choices = new Int8Array(rules.length).fill(-1);
     const covers = new Int32Array(rules.length);
     for (let dimension = 0; dimension < DIMENSIONS; dimension++) {
-      const cut = this.#cut(dimension, rules, box);
-      if (this.#isLong(rules.length)) yield;
+      const cut = yield* this.#cut(dimension, rules, box);
       if (cut === undefined) continue;
       const { bounds, loads } = cut;
-      const column = this.#columns[dimension]!;
-      const { low, high } = box[dimension]!;
+      const { starts, low, high } = this.#columns[dimension]!;
+      const side = box[dimension]!;
       for (let i = 0; i < rules.length; i++) {
+        if (this.#isLong(1)) yield;
         const rule = rules[i]!;
-        const to = column.starts[rule + 1]!;
+        const to = starts[rule + 1]!;
         let cover = 0;
         let load = 0;
-        for (let r = column.starts[rule]!; r < to; r++) {
-          if (column.high[r]! < low || column.low[r]! > high) continue;
-          const first = intervalOf(bounds, Math.max(column.low[r]!, low));
-          const last = intervalOf(bounds, Math.min(column.high[r]!, high));
+        for (let r = starts[rule]!; r < to; r++) {
+          if (high[r]! < side.low || low[r]! > side.high) continue;
+          const first = intervalOf(bounds, Math.max(low[r]!, side.low));
+          const last = intervalOf(bounds, Math.min(high[r]!, side.high));
           cover += last - first + 1;
           // Wide ranges are looked at here and there.
           const step = 1 + ((last - first) >>> 3);
           for (let n = first; n <= last; n += step) load = Math.max(load, loads[n]!);
         }
-        if (column.starts[rule]! === to || cover > bounds.length / 2) continue;
+        if (starts[rule] === to || cover > bounds.length / 2) continue;
         const cost = (load * cover) / bounds.length;
         if (cost < costs[i]!) {
           costs[i] = cost;
@@ -189,7 +189,6 @@ class IndexBuilder {
           covers[i] = cover;
         }
       }
-      if (this.#isLong(rules.length)) yield;
     }
     return this.#withinBudget(rules, choices, covers);
   }
@@ -199,12 +198,13 @@ class IndexBuilder {
     const shares: number[][] = Array.from({ length: DIMENSIONS + 1 }, () => []);
     const sums = new Float64Array(DIMENSIONS);
     const counts = new Int32Array(DIMENSIONS);
-    const order = Array.from(rules.keys())
-      .filter((i) => choices[i]! >= 0)
-      .sort((a, b) => covers[a]! - covers[b]! || a - b);
+    // Narrow rules first, each number a cover and a place.
+    const order = Float64Array.from(covers, (cover, i) => cover * rules.length + i).sort();
     const isTaken = new Uint8Array(rules.length);
-    for (const i of order) {
+    for (const number of order) {
+      const i = number % rules.length;
       const dimension = choices[i]!;
+      if (dimension < 0) continue;
       const sum = sums[dimension]! + covers[i]!;
       if (sum > SPREAD * (counts[dimension]! + 1) + SPREAD_SPARE) continue;
       sums[dimension] = sum;
@@ -218,26 +218,29 @@ class IndexBuilder {
   }
 
   /** The intervals that the rules' ranges cut the box into; undefined if there is nothing to tell apart. */
-  #cut(dimension: number, rules: Int32Array, box: Box): Cut | undefined {
-    const column = this.#columns[dimension]!;
-    const { low, high } = box[dimension]!;
+  *#cut(dimension: number, rules: Int32Array, box: Box): Generator<void, Cut | undefined> {
+    const { starts, low, high } = this.#columns[dimension]!;
+    const side = box[dimension]!;
     const ends: number[] = [];
     for (const rule of rules) {
-      const to = column.starts[rule + 1]!;
-      for (let r = column.starts[rule]!; r < to; r++) {
-        if (column.low[r]! > low && column.low[r]! <= high) ends.push(column.low[r]!);
-        if (column.high[r]! >= low && column.high[r]! < high) ends.push(column.high[r]! + 1);
+      const to = starts[rule + 1]!;
+      for (let r = starts[rule]!; r < to; r++) {
+        if (low[r]! > side.low && low[r]! <= side.high) ends.push(low[r]!);
+        if (high[r]! >= side.low && high[r]! < side.high) ends.push(high[r]! + 1);
       }
     }
+    if (this.#isLong(ends.length >> 2)) yield;
     if (ends.length === 0) return undefined;
-    const bounds = ascending(ends, low);
+    const bounds = ascending(ends, side.low);
+    if (this.#isLong(ends.length >> 2)) yield;
     const loads = new Float64Array(bounds.length + 1);
     for (const rule of rules) {
-      const to = column.starts[rule + 1]!;
-      for (let r = column.starts[rule]!; r < to; r++) {
-        if (column.high[r]! < low || column.low[r]! > high) continue;
-        loads[intervalOf(bounds, Math.max(column.low[r]!, low))]!++;
-        loads[intervalOf(bounds, Math.min(column.high[r]!, high)) + 1]!--;
+      if (this.#isLong(1)) yield;
+      const to = starts[rule + 1]!;
+      for (let r = starts[rule]!; r < to; r++) {
+        if (high[r]! < side.low || low[r]! > side.high) continue;
+        loads[intervalOf(bounds, Math.max(low[r]!, side.low))]!++;
+        loads[intervalOf(bounds, Math.min(high[r]!, side.high)) + 1]!--;
       }
     }
     for (let i = 1; i < loads.length; i++) loads[i]! += loads[i - 1]!;
@@ -247,10 +250,8 @@ class IndexBuilder {
   /** Writes a table's bounds, references and slots; gives its words for the node. */
   *#table(dimension: number, rules: Int32Array, box: Box): Generator<void, number[]> {
     const { high } = box[dimension]!;
-    const { bounds } = this.#cut(dimension, rules, box) as Cut;
-    if (this.#isLong(rules.length)) yield;
-    const { starts, lists } = this.#spread(dimension, rules, bounds, box);
-    if (this.#isLong(rules.length)) yield;
+    const { bounds } = (yield* this.#cut(dimension, rules, box)) as Cut;
+    const { starts, lists } = yield* this.#spread(dimension, rules, bounds, box);
     const kept: number[] = [];
     const references: number[] = [];
     const nodes = new Map<string, number>();
@@ -290,37 +291,35 @@ class IndexBuilder {
   }
 
   /** The rules that hold in each interval: those of interval i are lists[starts[i], starts[i + 1]). */
-  #spread(
+  *#spread(
     dimension: number,
     rules: Int32Array,
     bounds: Float64Array,
     box: Box,
-  ): { starts: Int32Array; lists: Int32Array } {
+  ): Generator<void, { starts: Int32Array; lists: Int32Array }> {
     const column = this.#columns[dimension]!;
-    const { low, high } = box[dimension]!;
+    const side = box[dimension]!;
+    // Interval and rule in turn.
+    const pairs: number[] = [];
     const latest = new Int32Array(bounds.length).fill(-1);
     const starts = new Int32Array(bounds.length + 2);
-    const each = (visit: (interval: number, rule: number) => void): void => {
-      latest.fill(-1);
-      for (const rule of rules) {
-        const to = column.starts[rule + 1]!;
-        for (let r = column.starts[rule]!; r < to; r++) {
-          if (column.high[r]! < low || column.low[r]! > high) continue;
-          const last = intervalOf(bounds, Math.min(column.high[r]!, high));
-          for (let i = intervalOf(bounds, Math.max(column.low[r]!, low)); i <= last; i++) {
-            if (latest[i] === rule) continue;
-            latest[i] = rule;
-            visit(i, rule);
-          }
+    for (const rule of rules) {
+      if (this.#isLong(1)) yield;
+      const to = column.starts[rule + 1]!;
+      for (let r = column.starts[rule]!; r < to; r++) {
+        if (column.high[r]! < side.low || column.low[r]! > side.high) continue;
+        const last = intervalOf(bounds, Math.min(column.high[r]!, side.high));
+        for (let i = intervalOf(bounds, Math.max(column.low[r]!, side.low)); i <= last; i++) {
+          if (latest[i] === rule) continue;
+          latest[i] = rule;
+          starts[i + 2]!++;
+          pairs.push(i, rule);
         }
       }
-    };
-    each((i) => starts[i + 2]!++);
+    }
     for (let i = 2; i < starts.length; i++) starts[i]! += starts[i - 1]!;
-    const lists = new Int32Array(starts.at(-1)!);
-    each((i, rule) => {
-      lists[starts[i + 1]!++] = rule;
-    });
+    const lists = new Int32Array(pairs.length / 2);
+    for (let i = 0; i < pairs.length; i += 2) lists[starts[pairs[i]! + 1]!++] = pairs[i + 1]!;
     return { starts, lists };
   }
 

@@ -22,9 +22,6 @@ import type { Ranks } from './ranks.js';
 /** Kinds of references. */
 export const Reference = { NOTHING: 0, RULE: 1, LIST: 2, NODE: 3 } as const;
 
-/** Words of a table in its node. */
-export const TABLE_WORDS = 8;
-
 export interface Classifier {
   /** Nodes, tables and lists. */
   readonly words: Int32Array;

@@ -12,32 +12,37 @@ import { type Extension, Hook, type KernelContext, type KnownNames } from './gra
 import { protocolName } from './names.js';
 import { findMatch, findTarget } from './registry.js';
 
-/** Refuses the first rule that the kernel would refuse. */
-export function checkTable(table: TableSpec, family: Family, known: KnownNames = {}): void {
-  const hooks = reachability(table);
+/** Rules checked between two interruptions. */
+const SLICE = 256;
+
+/** Refuses the first rule that the kernel would refuse. Yields where it may be interrupted. */
+export function* checkTable(table: TableSpec, family: Family, known: KnownNames = {}): Generator<void, void> {
+  const hooks = yield* reachability(table);
+  let checked = 0;
   for (const chain of table.chains) {
     for (const rule of chain.rules) {
+      if (++checked % SLICE === 0) yield;
       checkRule({ family, table: table.name, rule, hooks: hooks.get(rule) ?? 0, known });
     }
   }
 }
 
 /** For each rule the hooks it can be reached from, as bits; unreachable ones are missing. */
-function reachability(table: TableSpec): ReadonlyMap<RuleSpec, number> {
+function* reachability(table: TableSpec): Generator<void, ReadonlyMap<RuleSpec, number>> {
   const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
   const hooks = new Map<RuleSpec, number>();
   for (const chain of table.chains) {
-    if (chain.policy !== undefined) walk(chain, Hook[chain.name as keyof typeof Hook], chains, hooks);
+    if (chain.policy !== undefined) yield* walk(chain, Hook[chain.name as keyof typeof Hook], chains, hooks);
   }
   return hooks;
 }
 
-function walk(
+function* walk(
   start: ChainSpec,
   hook: number,
   chains: ReadonlyMap<string, ChainSpec>,
   hooks: Map<RuleSpec, number>,
-): void {
+): Generator<void, void> {
   const path = [{ chain: start, index: 0 }];
   const open = new Set([start.name]);
   const seen = new Set([start.name]);
@@ -48,6 +53,7 @@ function walk(
       path.pop();
       continue;
     }
+    if (top.index % SLICE === 0) yield;
     hooks.set(rule, (hooks.get(rule) ?? 0) | hook);
     const { target } = rule;
     if (target.kind === 'jump' || target.kind === 'goto') {

@@ -105,7 +105,8 @@ export class TableDraft {
     return wholeNumber(number.word, 1, limit) ?? number.refuse('value', 'no such rule number', `1-${limit}`);
   }
 
-  finish(known: KnownNames): TableSpec {
+  /** The finished table, as the kernel takes it. Yields where it may be interrupted. */
+  *finish(known: KnownNames): Generator<void, TableSpec> {
     const all = [...this.#chains.values()];
     const own = all.filter(({ policy }) => policy === undefined).sort((a, b) => compareBytes(a.name, b.name));
     const chains = [...all.filter(({ policy }) => policy !== undefined), ...own].map(
@@ -117,7 +118,7 @@ export class TableDraft {
       }),
     );
     const table = { name: this.#name, chains };
-    checkTable(table, this.#family, known);
+    yield* checkTable(table, this.#family, known);
     return table;
   }
 
