@@ -5,6 +5,7 @@ import { tables } from './conntrack/table.js';
 import { paths } from './engine/path.js';
 import { hashes } from './memory/hash.js';
 import { memories } from './memory/resident.js';
+import { bundledPaths } from './path/bundled.js';
 import { connectionPaths } from './path/connections.js';
 import { establishedPaths } from './path/established.js';
 import { portPicks } from './path/ports.js';
@@ -20,6 +21,7 @@ const onDemand = [...paths, ...reapers].map(
 
 export const subjects: readonly Subject[] = [
   ...establishedPaths,
+  ...bundledPaths,
   ...floors,
   ...connectionPaths,
   ...newFloors,

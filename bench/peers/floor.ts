@@ -7,7 +7,10 @@ import { roundsOf } from '../path/established.js';
 import type { Effort, Subject } from '../subject.js';
 
 /** The project's folder, from here or from where this is compiled to. */
-const ROOT = fileURLToPath(import.meta.url).replace(/(\.build\/.*)?bench\/peers\/floor\.[jt]s$/, '');
+export const ROOT: string = fileURLToPath(import.meta.url).replace(
+  /(\.build\/.*)?bench\/peers\/floor\.[jt]s$/,
+  '',
+);
 
 /** Compiles a program of this folder into `.build/`. Returns its file, or undefined without a compiler. */
 export function compile(name: string): string | undefined {

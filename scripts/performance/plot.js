@@ -26,6 +26,12 @@ export function short(value) {
   return Number(value.toPrecision(3)).toLocaleString('en');
 }
 
+/** 1 Ki, 100 Ki, 1 Mi: sizes that are powers of two, or near. */
+export function binary(value) {
+  if (value >= 2 ** 20) return `${value / 2 ** 20} Mi`;
+  return value >= 2 ** 10 ? `${value / 2 ** 10} Ki` : `${value}`;
+}
+
 /** A scale from values to pixels, logarithmic, with a tick at each power of ten and, if few, between them. */
 function logScale(values, from, to) {
   const low = Math.floor(Math.log10(Math.min(...values)) + 1e-9);
@@ -72,8 +78,8 @@ function legendOf(series) {
 }
 
 /**
- * Lines. `series`: `{ name, points: [[x, y]], dash }`. `x`: `{ label, places }`, places being names for x = 0, 1, 2...,
- * or left out for a logarithmic axis, whose marks are the points' own. y is logarithmic.
+ * Lines. `series`: `{ name, points: [[x, y]], dash }`. `x`: `{ label, places, print }`, places being names for x = 0, 1,
+ * 2..., or left out for a logarithmic axis, whose marks are the points' own, printed by `print`. y is logarithmic.
  */
 export function lines({ title, x, yLabel, series }) {
   const drawn = series.filter(({ points }) => points.length > 0);
@@ -90,7 +96,7 @@ export function lines({ title, x, yLabel, series }) {
   const names = x.places ?? marks;
   const axis = names.map((name, i) => {
     const at = xAt(x.places === undefined ? name : i);
-    return text(at, BOTTOM + 18, typeof name === 'number' ? short(name) : name, 'class="m"');
+    return text(at, BOTTOM + 18, typeof name === 'number' ? (x.print ?? short)(name) : name, 'class="m"');
   });
   const paths = drawn.flatMap(({ points, dash }, i) => {
     const colour = COLOURS[i % COLOURS.length];

@@ -1,7 +1,7 @@
 /**
  * What docs/performance.md and the README show of a run: tables and plots as text, by name. Pure: results in, text out.
  */
-import { bars, lines } from './plot.js';
+import { bars, binary, lines } from './plot.js';
 import { figure, table } from './table.js';
 
 const KI = 1024;
@@ -97,6 +97,8 @@ const PATH = [
   'path/tcp6',
   'path/udp-batch',
   'path/tcp-batch',
+  'bundled/udp',
+  'bundled/tcp',
   'floor/udp',
   'floor/tcp',
   'floor/udp-batch',
@@ -273,7 +275,7 @@ export function plots(results) {
     'packets-by-flows': lines({
       title: 'An established packet, whole path',
       yLabel: 'ns per packet',
-      x: { label: 'flows' },
+      x: { label: 'flows', print: binary },
       series: series([
         ['ours, UDP', 'path/udp'],
         ['ours, TCP', 'path/tcp'],
@@ -304,7 +306,7 @@ export function plots(results) {
     connections: lines({
       title: 'A connection begins, and expires later',
       yLabel: 'ns per connection',
-      x: { label: 'flows' },
+      x: { label: 'flows', print: binary },
       series: series([
         ['ours, port picked', 'new/picked'],
         ['ours, port kept', 'new/kept'],
@@ -327,7 +329,7 @@ export function plots(results) {
     sweep: lines({
       title: 'A whole sweep, none expired',
       yLabel: 'ms of CPU time',
-      x: { label: 'connections' },
+      x: { label: 'connections', print: binary },
       series: series([['ours', 'reaper/live']]),
     }),
     memory: bars({
