@@ -25,16 +25,10 @@
 import { Deadlines } from '../memory/deadlines.js';
 import { Slots } from '../memory/slots.js';
 import { allocateRecords, strideOf } from './capacity.js';
-import type { Direction } from './status.js';
+import type { Direction, EntryId, TupleId } from './status.js';
 
-export { Direction, Status } from './status.js';
+export { Direction, type EntryId, Status, type TupleId } from './status.js';
 
-declare const entryBrand: unique symbol;
-declare const tupleBrand: unique symbol;
-/** Word offset of a connection's record. */
-export type EntryId = number & { readonly [entryBrand]: 'EntryId' };
-/** Word offset of one direction's line. */
-export type TupleId = number & { readonly [tupleBrand]: 'TupleId' };
 /** No entry, no tuple, end of a chain. */
 export const NIL = -1;
 
@@ -123,7 +117,9 @@ export class Entries {
 
   /** Gives a record back; it must be linked nowhere. Its status stays readable until it is taken again. */
   give(entry: EntryId): void {
-    this.slots.give(this.slotOf(entry));
+    const slot = this.slotOf(entry);
+    this.deadlines.clear(slot);
+    this.slots.give(slot);
   }
 
   slotOf(entry: EntryId): number {
@@ -218,6 +214,11 @@ export class Entries {
     return this.words[tuple + HASH] as number;
   }
 
+  /** Changes the hash by which a tuple is linked. It must not be linked. */
+  setHash(tuple: TupleId, hash: number): void {
+    this.words[tuple + HASH] = hash;
+  }
+
   ports(tuple: TupleId): number {
     return this.words[tuple + PORTS] as number;
   }
@@ -270,16 +271,6 @@ export class Entries {
     if (((at - before) | 0) >= 0) return;
     this.deadlines.lower(this.slotOf(entry), at);
     if (this.onShortened !== undefined) this.onShortened(entry);
-  }
-
-  /** The entry was confirmed: sweeps look at it when its time has come. */
-  watch(entry: EntryId): void {
-    this.deadlines.set(this.slotOf(entry), this.expires(entry));
-  }
-
-  /** The entry is over: sweeps pass it by. */
-  unwatch(entry: EntryId): void {
-    this.deadlines.clear(this.slotOf(entry));
   }
 
   /** Whether a confirmed entry's time is over: 1 or 0. `now` in the tracker's int32 milliseconds, wrapping. */

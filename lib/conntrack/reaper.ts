@@ -154,10 +154,14 @@ export class Reaper {
     };
   }
 
-  /** Does `work` on the passes that are due. */
+  /** Does `work` on the passes that are due. Entries that a table has to move come first: it is under attack. */
   #sweep(nowMs: number, work: number): void {
     const said = this.#said;
     let left = work;
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as ConntrackTable;
+      if (table.isRekeying === 1) left = table.rekey(left);
+    }
     while (this.#nextMs <= nowMs) {
       const now = this.#tracker.timeOf(this.#nextMs);
       while (this.#table < this.#tables.length) {

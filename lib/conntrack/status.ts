@@ -1,4 +1,11 @@
-/** A tuple's direction and a connection's status bits, in Linux's words and values. */
+/** What an entry and a tuple are named by: ids, directions, and a connection's status bits with Linux's values. */
+
+declare const entryBrand: unique symbol;
+declare const tupleBrand: unique symbol;
+/** Word offset of a connection's record. */
+export type EntryId = number & { readonly [entryBrand]: 'EntryId' };
+/** Word offset of one direction's line. */
+export type TupleId = number & { readonly [tupleBrand]: 'TupleId' };
 
 /** Direction of a tuple or packet. */
 export const Direction = { ORIGINAL: 0, REPLY: 1 } as const;

@@ -5,9 +5,17 @@
  * node only when they are equal); a chain's nodes all belong to its bucket; free + live = capacity. An expired
  * entry is never returned. `unlink` of one entry may take two nodes out of the chain that a walk is in, so walks
  * fetch their next node past the partner first.
+ *
+ * Keys come from guests, and XXH32 has keys that collide whatever its seed is. A lookup that meets a chain longer than
+ * chance makes it therefore changes the hash, once and for all: from then on entries are linked by HalfSipHash with a
+ * fresh secret, and the reaper moves those that are there already (`rekey`), a slice at a time. Until it is through, a
+ * lookup that finds nothing looks by the old hash too; each entry keeps the hash by which it is linked. Callers notice
+ * nothing: they go on passing the hash of `hashKey`.
  */
 import { Chains } from '../memory/chains.js';
 import { hash4 } from '../memory/hash.js';
+import { halfSipHash } from '../memory/siphash.js';
+import { unpredictableSeed } from '../random.js';
 import {
   Direction,
   Entries,
@@ -19,7 +27,7 @@ import {
   type TupleId,
 } from './entries.js';
 import { Extensions } from './extensions.js';
-import { hashKey4, hashKey6 } from './tuples.js';
+import { hashKey4, hashKey6, KEY_WORDS } from './tuples.js';
 
 /** Why an entry left the table. Names for events in `events.ts`. */
 export const DestroyReason = {
@@ -50,6 +58,17 @@ const BLOCK = 64;
 /** Work of a sweep, in slots passed by (2 ns): a record looked at, a connection reaped (measured at a million). */
 const LOOK = 12;
 const REAP = 256;
+/** The same of an entry moved to the buckets of another hash. */
+const MOVE = 256;
+
+/** How tuples are linked: by XXH32; partly by HalfSipHash; all by HalfSipHash. */
+const PLAIN = 0;
+const MOVING = 1;
+const KEYED = 2;
+
+/** Longest chain that is taken for chance: this many tuples, and as many times the mean of a full table. */
+const CHAIN_BASE = 32;
+const CHAIN_MEANS = 4;
 
 export class ConntrackTable {
   readonly version: number;
@@ -57,6 +76,8 @@ export class ConntrackTable {
   readonly chains: Chains;
   /** What few entries have beside their record. */
   readonly extensions: Extensions;
+  /** Tuples that a chain may have by chance. */
+  readonly longestChain: number;
   readonly #seed: number;
   /** How often an entry was linked, and never 0: what was absent is absent as long as it stays the same. Wraps. */
   links = 1;
@@ -69,15 +90,33 @@ export class ConntrackTable {
   #observers: readonly DestroyObserver[] = [];
   /** Slots of a block whose deadline has come. */
   readonly #due = new Int32Array(BLOCK);
+  readonly #drawSecret: () => number;
+  #mode = PLAIN;
+  /** Secret of HalfSipHash, and the slot that `rekey` got to. */
+  #key0 = 0;
+  #key1 = 0;
+  #movedSlots = 0;
+  readonly #key = new Int32Array(KEY_WORDS);
 
-  /** `bucketCount` is rounded up to a power of two. `seed` is the hash secret. */
-  constructor(version: number, capacity: number, bucketCount: number, seed: number) {
+  /**
+   * `bucketCount` is rounded up to a power of two. `seed` is the hash secret; `drawSecret` gives the one that takes its
+   * place when it is attacked, 32 bits a call.
+   */
+  constructor(
+    version: number,
+    capacity: number,
+    bucketCount: number,
+    seed: number,
+    drawSecret: () => number = unpredictableSeed,
+  ) {
     this.version = version;
     this.entries = new Entries(version, capacity);
     this.extensions = new Extensions(this.entries);
     const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, bucketCount)));
     this.chains = new Chains(this.entries.words, buckets, TUPLE_NEXT, TUPLE_PREV);
     this.#seed = seed | 0;
+    this.#drawSecret = drawSecret;
+    this.longestChain = CHAIN_BASE + Math.ceil((CHAIN_MEANS * 2 * capacity) / buckets);
   }
 
   /** Adds an observer of destroyed entries. */
@@ -90,6 +129,7 @@ export class ConntrackTable {
     return this.entries.slots.live;
   }
 
+  /** Hash of a key that lookups ask for. How a confirmed entry is linked is the table's business. */
   hashKey(key: Int32Array): number {
     return this.version === 4 ? hashKey4(key, this.#seed) : hashKey6(key, this.#seed);
   }
@@ -111,8 +151,15 @@ export class ConntrackTable {
 
   /** The same for a hash already computed. */
   findHashed(key: Int32Array, hash: number, now: number): TupleId {
+    if (this.#mode === PLAIN) return this.#search(key, hash, now);
+    const found = this.#search(key, this.#keyedHash(key), now);
+    return found === NIL && this.#mode === MOVING ? this.#search(key, hash, now) : found;
+  }
+
+  #search(key: Int32Array, hash: number, now: number): TupleId {
     const chains = this.chains;
     const entries = this.entries;
+    let met = 0;
     let node = chains.head(chains.bucketOf(hash)) as TupleId;
     while (node !== NIL) {
       const entry = entries.entryOf(node);
@@ -122,10 +169,12 @@ export class ConntrackTable {
         this.destroy(entry, DestroyReason.TIMEOUT);
         continue;
       }
-      if (entries.hash(node) === hash && entries.matchesKey(node, key) === 1) return node;
+      if (entries.hash(node) === hash && entries.matchesKey(node, key) === 1) break;
       node = chains.next(node) as TupleId;
+      met++;
     }
-    return NIL as TupleId;
+    if (met > this.longestChain) this.beginRekey();
+    return node;
   }
 
   /** Node after `node` that is not of `entry`. */
@@ -192,7 +241,7 @@ export class ConntrackTable {
     if (entries.deadlines.isWatched(slot) === 0) return 0;
     const entry = entries.entryOfSlot(slot);
     if (entries.hasExpired(entry, now) === 0) {
-      entries.watch(entry);
+      entries.deadlines.set(slot, entries.expires(entry));
       return 0;
     }
     this.destroy(entry, DestroyReason.TIMEOUT);
@@ -212,34 +261,96 @@ export class ConntrackTable {
   /** Links both tuples and marks the entry CONFIRMED. */
   link(entry: EntryId): void {
     const entries = this.entries;
+    if (this.#mode !== PLAIN) this.#setKeyedHashes(entry);
+    this.#linkTuples(entry);
+    this.links = (this.links + 1) | 0 || 1;
+    entries.setStatus(entry, Status.CONFIRMED);
+    entries.deadlines.set(entries.slotOf(entry), entries.expires(entry));
+    if (this.onLink !== undefined) this.onLink(entry);
+  }
+
+  #linkTuples(entry: EntryId): void {
+    const entries = this.entries;
     const original = entries.tuple(entry, Direction.ORIGINAL);
     const reply = entries.tuple(entry, Direction.REPLY);
     if (this.#isSelfConnected(entry) === 0) {
       this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
     }
     this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
-    this.links = (this.links + 1) | 0 || 1;
-    entries.setStatus(entry, Status.CONFIRMED);
-    entries.watch(entry);
-    if (this.onLink !== undefined) this.onLink(entry);
   }
 
   /** Unlinks a confirmed entry, tells the observers, gives the record back. */
   destroy(entry: EntryId, reason: DestroyReason): void {
+    this.#unlinkTuples(entry);
+    this.#release(entry, reason);
+  }
+
+  #unlinkTuples(entry: EntryId): void {
     const entries = this.entries;
-    entries.unwatch(entry);
     if (this.#isSelfConnected(entry) === 0) {
       const original = entries.tuple(entry, Direction.ORIGINAL);
       this.chains.unlink(this.chains.bucketOf(entries.hash(original)), original);
     }
     const reply = entries.tuple(entry, Direction.REPLY);
     this.chains.unlink(this.chains.bucketOf(entries.hash(reply)), reply);
-    this.#release(entry, reason);
   }
 
   /** Gives back a record that was never confirmed. */
   discard(entry: EntryId): void {
     this.#release(entry, DestroyReason.DISCARDED);
+  }
+
+  // ---- crafted keys ----
+
+  /** Whether entries still have to be moved to the buckets of another hash: 1 or 0. */
+  get isRekeying(): 0 | 1 {
+    return this.#mode === MOVING ? 1 : 0;
+  }
+
+  /** Whether the hash was changed because a chain was longer than chance makes it: 1 or 0. */
+  get isRekeyed(): 0 | 1 {
+    return this.#mode === PLAIN ? 0 : 1;
+  }
+
+  /** Changes the hash from the plain one to a keyed one with a fresh secret. Does nothing if that was done. */
+  beginRekey(): void {
+    if (this.#mode !== PLAIN) return;
+    this.#key0 = this.#drawSecret() | 0;
+    this.#key1 = this.#drawSecret() | 0;
+    this.#movedSlots = 0;
+    this.#mode = MOVING;
+  }
+
+  /** Moves entries to the buckets of the new hash, `work` of it as in `sweep`; returns what is left of that. */
+  rekey(work: number): number {
+    const entries = this.entries;
+    let left = work;
+    let slot = this.#movedSlots;
+    for (; slot < entries.slots.highWater && left > 0; slot++) {
+      left--;
+      if (entries.deadlines.isWatched(slot) === 0) continue;
+      const entry = entries.entryOfSlot(slot);
+      this.#unlinkTuples(entry);
+      this.#setKeyedHashes(entry);
+      this.#linkTuples(entry);
+      left -= MOVE;
+    }
+    this.#movedSlots = slot;
+    if (slot >= entries.slots.highWater) this.#mode = KEYED;
+    return left;
+  }
+
+  #setKeyedHashes(entry: EntryId): void {
+    const entries = this.entries;
+    const key = this.#key;
+    for (let direction: Direction = Direction.ORIGINAL; direction <= Direction.REPLY; direction++) {
+      entries.getKey(entry, direction as Direction, key);
+      entries.setHash(entries.tuple(entry, direction as Direction), this.#keyedHash(key));
+    }
+  }
+
+  #keyedHash(key: Int32Array): number {
+    return halfSipHash(key, 0, KEY_WORDS, this.#key0, this.#key1);
   }
 
   #release(entry: EntryId, reason: DestroyReason): void {

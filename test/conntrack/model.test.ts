@@ -101,6 +101,20 @@ class Sweep extends Step {
   }
 }
 
+/** The hash changes, or entries are moved because it has: nothing that can be seen from outside. */
+class Rekey extends Step {
+  constructor(readonly work: number) {
+    super();
+  }
+  act({ table }: Twin): void {
+    if (this.work === 0) table.beginRekey();
+    else if (table.isRekeying === 1) table.rekey(this.work);
+  }
+  override toString(): string {
+    return this.work === 0 ? 'new hash' : `move ${this.work}`;
+  }
+}
+
 const numbers: fc.Arbitrary<KeyNumbers> = fc.tuple(
   fc.nat(2),
   fc.nat(2),
@@ -124,6 +138,7 @@ const commands = fc.commands(
     numbers.map((wanted) => new Find(wanted)),
     fc.constantFrom(1, 9, 49, 1000).map((ms) => new Advance(ms)),
     fc.constant(new Sweep()),
+    fc.constantFrom(0, 1, 3, 600).map((work) => new Rekey(work)),
   ],
   { maxCommands: 120, size: 'max' },
 );
@@ -140,7 +155,9 @@ describe.each([4, 6])('the IPv%i table against its slow twin', (version) => {
         (steps, capacity, start, seed) => {
           const setup = () => ({
             model: {},
-            real: { twin: new Twin(new ConntrackTable(version, capacity, buckets, seed), start) },
+            real: {
+              twin: new Twin(new ConntrackTable(version, capacity, buckets, seed, () => seed + 1), start),
+            },
           });
           fc.modelRun(setup, steps);
         },
