@@ -65,6 +65,8 @@ export const DropReason = {
   SOURCE_REFUSED: 47,
   ENDPOINT_QUEUE_FULL: 48,
   ENDPOINT_FLOWS_FULL: 49,
+  // TPROXY found no socket, or one that is not transparent
+  NO_TRANSPARENT_SOCKET: 50,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

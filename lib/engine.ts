@@ -240,7 +240,7 @@ export class Engine {
   #enter(hook: Hook, packet: Packet, nowMs: number): Verdict {
     const tracking = this.isTracking(packet.version);
     const isFragment = packet.moreFragments === 1 || packet.fragmentOffset > 0 || packet.fragmentHeader > 0;
-    if (tracking === 1 && isFragment) {
+    if (isFragment && (tracking === 1 || this.rules(packet.version).needsWhole === 1)) {
       const verdict = this.reassembler.add(packet, nowMs);
       if (verdict !== ACCEPT) return verdict;
     }

@@ -70,6 +70,23 @@ export interface Host {
     destinationPort: number,
     inInterface: number,
   ): number;
+  /** The same of a socket by its number ({@link transparentSocket}); 0 if it is closed. */
+  assignedSocket?(socket: number): number;
+  /**
+   * The socket that TPROXY gives a packet to: that of the flow from `addresses[0..3]` and `sourcePort` to `addresses[4..7]`
+   * and `destinationPort`, else the one that a packet to `to[0..3]` and `port` would come to. Its number, from 1; 0 if
+   * there is none or it is not transparent. Left out: a host without transparent sockets.
+   */
+  transparentSocket?(
+    version: number,
+    protocol: number,
+    addresses: Int32Array,
+    sourcePort: number,
+    destinationPort: number,
+    inInterface: number,
+    to: Int32Array,
+    port: number,
+  ): number;
   /** Sends an answer to a packet that REJECT refuses at `hook`. `icmp` is type << 8 | code, or {@link REJECT_WITH_RESET}. */
   reject(packet: RejectedPacket, hook: number, icmp: number): void;
 }

@@ -8,11 +8,12 @@
 import { Direction, type EntryId, Status } from '../conntrack/entries.js';
 import type { ConntrackTable } from '../conntrack/table.js';
 import type { FlowReviewer } from '../conntrack/tracker.js';
-import { KEY_WORDS } from '../conntrack/tuples.js';
+import { KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import type { Packet } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
 import { leadsOn } from './icmp-errors.js';
 
+const TCP = 6;
 const REPLY_CTINFO = 3;
 
 /** A connection under review. Borrowed: valid during the call. */
@@ -81,11 +82,20 @@ export class FlowReview implements FlowReviewer {
         : packet.inInterface || this.#core.interfaces.loopback,
       outInterface: isReply
         ? packet.inInterface || this.#core.interfaces.loopback
-        : this.#towards(table.version, this.#reply),
+        : this.#isTaken(table.version, entries.protocol(entry))
+          ? this.#core.interfaces.loopback
+          : this.#towards(table.version, this.#reply),
       isReply,
     };
     for (const isRight of this.#reviewers) if (!isRight(flow)) return 0;
     return 1;
+  }
+
+  /** Whether a program of ours has the flow, in the name of whom it was meant for (TPROXY). */
+  #isTaken(version: number, protocol: number): boolean {
+    if (protocol !== TCP) return false;
+    const ports = this.#original[KEY_PORTS] as number;
+    return this.#core.ports.flows.find(version, this.#original, ports >>> 16, ports & 0xffff) !== undefined;
   }
 
   /** Interface by which packets to a key's source leave. */

@@ -20,6 +20,7 @@ const GATEWAY: Names<GatewayOptions> = {
   keepalive: true,
   inside: true,
   timeWaitReuse: true,
+  localMark: true,
   loopbackPrefixes: true,
   maxConnections: true,
   buckets: true,

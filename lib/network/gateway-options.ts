@@ -50,6 +50,8 @@ export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptio
   readonly rules?: { readonly 4?: string; readonly 6?: string };
   /** Settings by their names under /proc/sys. */
   readonly sysctls?: Readonly<Record<string, string | number>>;
+  /** Mark of packets that are for the gateway itself, whoever they are for: `0x1/0x1`. What TPROXY takes needs none. */
+  readonly localMark?: string;
   /** Answers DNS queries at the gateway's addresses. */
   readonly dns?: DnsOptions;
   /** Default: the machine's monotonic clock. */

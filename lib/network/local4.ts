@@ -14,6 +14,7 @@ import { hasTcpHeader } from '../wire/tcp.js';
 import { verifyChecksum, verifyPartialChecksum } from '../wire/transport.js';
 import type { RouterCore } from './core.js';
 import { Icmp, leadsOn, sendError4 } from './icmp-errors.js';
+import type { PortRequest } from './local/registry.js';
 import { echoOptions } from './options.js';
 import type { Passage } from './passage.js';
 import { resetFor, swapped } from './reject.js';
@@ -167,21 +168,30 @@ export function leaveConnection(packet: Packet): void {
   packet.ctinfo = CtInfo.INVALID;
 }
 
+/** Whoever TPROXY gave the packet to, took its flow, or has its port. */
+function receiverOf(core: RouterCore, packet: Packet): PortRequest | undefined {
+  if (packet.socket > 0) return core.ports.byId(packet.socket)?.request;
+  const { version, protocol, addresses } = packet;
+  const at = packet.transport;
+  const port = packet.u16(at + 2);
+  if (protocol === TCP) {
+    const flow = core.ports.flows.find(version, addresses, packet.u16(at), port);
+    if (flow !== undefined) return flow.reservation.request;
+  }
+  return core.ports.find(version, protocol, addresses, 4, port, packet.inInterface)?.request;
+}
+
 /** Gives a UDP packet to whoever has its port; false if nobody has. */
 export function handOver(core: RouterCore, packet: Packet): boolean {
-  const { version, protocol, addresses } = packet;
-  if (protocol !== UDP) return false;
-  const port = packet.u16(packet.transport + 2);
-  const found = core.ports.find(version, protocol, addresses, 4, port, packet.inInterface);
-  found?.request.receive?.(packet);
+  if (packet.protocol !== UDP) return false;
+  const found = receiverOf(core, packet);
+  found?.receive?.(packet);
   return found !== undefined;
 }
 
 /** Gives a segment to whoever takes those of its port; false if nobody does. */
 export function handOverSegment(core: RouterCore, packet: Packet): boolean {
-  const { version, addresses } = packet;
-  const port = packet.u16(packet.transport + 2);
-  const receive = core.ports.find(version, TCP, addresses, 4, port, packet.inInterface)?.request.receive;
+  const receive = receiverOf(core, packet)?.receive;
   receive?.(packet);
   return receive !== undefined;
 }

@@ -2,7 +2,8 @@
  * An IPv4 packet's way between the hooks: where it goes after PREROUTING, and what forwarding does to it before
  * FORWARD and behind POSTROUTING. Hot.
  *
- * Routing refuses martians as a router without reverse path filter does (RFC 1812 section 5.3.7 and 5.3.8): sources
+ * What TPROXY gave to a socket is for the router itself; on Linux a route by mark has to say so, which is what the
+ * `localMark` of the settings is. Routing refuses martians as a router without reverse path filter does (RFC 1812 section 5.3.7 and 5.3.8): sources
  * that are groups, broadcast, zero, loopback or our own, and destinations that are zero or loopback.
  */
 import { DropReason } from '../counters.js';
@@ -10,13 +11,14 @@ import { splitIpv4 } from '../fragments/split.js';
 import { AddressType } from '../host.js';
 import { adjustChecksum16 } from '../wire/checksum.js';
 import { IPV4_DF, IPV4_HEADER_BYTES } from '../wire/ipv4.js';
-import { PacketType } from '../wire/packet.js';
+import { type Packet, PacketType } from '../wire/packet.js';
 import type { RouterCore } from './core.js';
 import { Icmp, sendError4 } from './icmp-errors.js';
 import { longestBytes } from './offload/segmenter.js';
 import { finishOptions, readOptions } from './options.js';
 import type { Passage } from './passage.js';
 import { ALL_HOSTS, isAny4, isMulticast4 } from './scope.js';
+import { isMarkedLocal } from './settings.js';
 
 /** What becomes of a packet after routing. */
 export const Way = { GONE: 0, LOCAL: 1, FORWARD: 2 } as const;
@@ -82,10 +84,14 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
   if (isAny4(source) || isAny4(destination)) return gone(core, passage, DropReason.MARTIAN);
   if (isLoopback(core, destination) || isLoopback(core, source))
     return gone(core, passage, DropReason.MARTIAN);
+  packet.outInterface = 0;
+  if (isTaken(core, packet) === 1) {
+    passage.routeType = TYPE_LOCAL;
+    return fromElsewhere(core, passage, LOCAL);
+  }
   const routes = core.routes;
   const type = routes.find(4, addresses, 4, 0);
   passage.routeType = type;
-  packet.outInterface = 0;
   if (type === TYPE_BROADCAST || type === TYPE_LOCAL) return fromElsewhere(core, passage, LOCAL);
   if (core.settings.forwarding4 === 0) return gone(core, passage, DropReason.NOT_FORWARDING);
   if (type === TYPE_UNICAST) {
@@ -93,6 +99,11 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
     return fromElsewhere(core, passage, FORWARD);
   }
   return type === AddressType.MULTICAST ? gone(core, passage, DropReason.MARTIAN) : FORWARD;
+}
+
+/** Whether TPROXY, or its mark, makes a packet one for the router itself: 1 or 0. */
+export function isTaken({ settings }: RouterCore, packet: Packet): 0 | 1 {
+  return packet.socket > 0 ? 1 : isMarkedLocal(settings, packet.mark);
 }
 
 function isLoopback(core: RouterCore, word: number): boolean {

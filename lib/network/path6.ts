@@ -12,7 +12,7 @@ import { Icmp6, sendError6 } from './icmp-errors.js';
 import { longestBytes } from './offload/segmenter.js';
 import { OptionsFault, optionsFault, readOptions6 } from './options6.js';
 import type { Passage } from './passage.js';
-import { Way } from './path4.js';
+import { isTaken, Way } from './path4.js';
 import { isAllNodes6, isAny6, isLinkLocal6, isMulticast6, multicastScope6 } from './scope.js';
 
 const HOP_BY_HOP = 0;
@@ -68,6 +68,10 @@ export function routeIncoming6(core: RouterCore, passage: Passage): Way {
     if (core.neighbourMessages?.isMember(packet.inInterface, addresses, 4) === 1) return Way.LOCAL;
     core.drop(passage, DropReason.NOT_FOR_US);
     return Way.GONE;
+  }
+  if (isTaken(core, packet) === 1) {
+    passage.routeType = TYPE_LOCAL;
+    return Way.LOCAL;
   }
   const oif = isLinkLocal6(addresses, 4) ? packet.inInterface : 0;
   const type = core.routes.find(6, addresses, 4, oif);

@@ -7,12 +7,15 @@ import type { RouterCore } from './core.js';
 import { EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH } from './errno.js';
 import { leadsOn } from './icmp-errors.js';
 import type { Interfaces } from './interfaces.js';
+import type { Reservation } from './local/registry.js';
 import { Passage } from './passage.js';
 import { reject } from './reject.js';
 import type { Routes } from './routes.js';
 import { isAny4, isAny6, isMulticast4, isMulticast6 } from './scope.js';
+import { isMarkedLocal } from './settings.js';
 import { findFrom } from './source-address.js';
 
+const TCP = 6;
 /** The first ten bits of fe80::/10. */
 const LINK_LOCAL6 = 0x3fa;
 
@@ -92,14 +95,40 @@ export class RouterHost implements Host {
     version: number,
     protocol: number,
     addresses: Int32Array,
-    _sourcePort: number,
+    sourcePort: number,
     destinationPort: number,
     inInterface: number,
   ): number {
-    const found = this.core?.ports.find(version, protocol, addresses, 4, destinationPort, inInterface);
-    if (found === undefined) return 0;
-    const isWildcard = found.request.address === undefined;
-    return isWildcard ? LocalSocket.FOUND | LocalSocket.WILDCARD : LocalSocket.FOUND;
+    const ports = this.core?.ports;
+    if (ports === undefined) return 0;
+    if (protocol === TCP) {
+      const flow = ports.flows.find(version, addresses, sourcePort, destinationPort);
+      if (flow !== undefined) return LocalSocket.FOUND | transparency(flow.reservation);
+    }
+    return bitsOf(ports.find(version, protocol, addresses, 4, destinationPort, inInterface));
+  }
+
+  assignedSocket(socket: number): number {
+    return bitsOf(this.core?.ports.byId(socket));
+  }
+
+  transparentSocket(
+    version: number,
+    protocol: number,
+    addresses: Int32Array,
+    sourcePort: number,
+    destinationPort: number,
+    inInterface: number,
+    to: Int32Array,
+    port: number,
+  ): number {
+    const ports = this.core?.ports;
+    if (ports === undefined) return 0;
+    if (protocol === TCP) {
+      const flow = ports.flows.find(version, addresses, sourcePort, destinationPort);
+      if (flow !== undefined) return flow.reservation.id;
+    }
+    return ports.find(version, protocol, to, 0, port, inInterface)?.id ?? 0;
   }
 
   reroute(packet: ReroutedPacket): void {
@@ -107,6 +136,9 @@ export class RouterHost implements Host {
     const type = findFrom(this.#routes, packet.version, packet.addresses, 4, oif);
     packet.outInterface = leadsOn(type) ? this.#routes.interface : 0;
     this.rerouteErrno = errnoOf(type);
+    if (this.core !== undefined && isMarkedLocal(this.core.settings, packet.mark) === 1) {
+      packet.outInterface = this.#interfaces.loopback;
+    }
   }
 
   /** `packet` is the engine's view; one that is under way in no router is routed for the occasion. */
@@ -137,6 +169,17 @@ export function errnoOf(type: number): number {
     default:
       return 0;
   }
+}
+
+/** What rules are told of a socket: LocalSocket bits. */
+function bitsOf(socket: Reservation | undefined): number {
+  if (socket === undefined) return 0;
+  const isWildcard = socket.request.address === undefined;
+  return LocalSocket.FOUND | (isWildcard ? LocalSocket.WILDCARD : 0) | transparency(socket);
+}
+
+function transparency(socket: Reservation): number {
+  return socket.id > 0 ? LocalSocket.TRANSPARENT : 0;
 }
 
 function write4(word: number, into: Int32Array): 0 | 1 {

@@ -44,7 +44,7 @@ import { admit6, admitOptions6, afterPostrouting6, beforeForward6, routeIncoming
 import type { Offload } from './port.js';
 import { RouterHost } from './router-host.js';
 import { Routes } from './routes.js';
-import { defaultSettings } from './settings.js';
+import { defaultSettings, setLocalMark } from './settings.js';
 import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
 
@@ -75,6 +75,8 @@ export interface RouterOptions extends Omit<EngineOptions, 'host'> {
   /** As in `ip route add`, with `-6` in front for IPv6. */
   readonly routes?: readonly string[];
   readonly sockets?: readonly SocketOptions[];
+  /** Mark of packets that are for the router itself, whoever they are for: `0x1/0x1`. See docs/endpoints.md. */
+  readonly localMark?: string;
   /** Loopback prefixes besides 127.0.0.0/8 and ::1/128: `fd00:1009:bacc::/48`. */
   readonly loopbackPrefixes?: readonly string[];
   /** Whether packets of established flows may take the short way (`flow-cache/`). Default true; it changes speed only. */
@@ -118,6 +120,7 @@ export class Router implements RouterCore {
     for (const socket of options.sockets ?? []) {
       for (const request of readSocket(socket)) this.ports.reserve(request);
     }
+    if (options.localMark !== undefined) setLocalMark(this.settings, options.localMark);
     this.host = new RouterHost(this.interfaces, this.routes);
     this.engine = new Engine({ ...options, host: this.host });
     this.host.core = this;

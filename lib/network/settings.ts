@@ -22,9 +22,14 @@ export interface RouterSettings {
   echoIgnoreBroadcasts: number;
   echo6IgnoreAll: number;
   echo6IgnoreMulticast: number;
+  /** Packets whose mark has these bits are for the router itself, whoever they are for; a mask of 0: none. */
+  localMark: number;
+  localMarkMask: number;
   /** Whether errors come from the address of the interface that the packet came in by. */
   errorsUseInboundAddress: number;
 }
+
+const MARK_MAX = 0xffffffff;
 
 export function defaultSettings(): RouterSettings {
   return {
@@ -41,8 +46,30 @@ export function defaultSettings(): RouterSettings {
     echoIgnoreBroadcasts: 1,
     echo6IgnoreAll: 0,
     echo6IgnoreMulticast: 0,
+    localMark: 0,
+    localMarkMask: 0,
     errorsUseInboundAddress: 0,
   };
+}
+
+/** Whether a mark makes packets the router's own: 1 or 0. */
+export function isMarkedLocal({ localMark, localMarkMask }: RouterSettings, mark: number): 0 | 1 {
+  return localMarkMask !== 0 && (mark & localMarkMask) === localMark ? 1 : 0;
+}
+
+/** `0x1`, `0x1/0x3`: value and mask of the mark of packets that are the router's own. Throws a ConfigurationError. */
+export function setLocalMark(settings: RouterSettings, text: string): void {
+  const parts = /^(0x[0-9a-f]{1,8}|\d{1,10})(?:\/(0x[0-9a-f]{1,8}|\d{1,10}))?$/i.exec(text);
+  const value = Number(parts?.[1]);
+  const mask = parts?.[2] === undefined ? MARK_MAX : Number(parts[2]);
+  if (!(value <= MARK_MAX && mask <= MARK_MAX && mask > 0)) {
+    throw new ConfigurationError('value', 'not a mark', {
+      word: text,
+      expected: 'value or value/mask, as 0x1/0x1',
+    });
+  }
+  settings.localMarkMask = mask | 0;
+  settings.localMark = value & mask;
 }
 
 /** Name, field, least, most. */

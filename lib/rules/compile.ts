@@ -118,6 +118,15 @@ function needsTracking(table: TableSpec): boolean {
   );
 }
 
+/** Whether a table has a rule that needs whole packets: fragments are put together before it, tracked or not. */
+export function needsWhole(table: TableSpec): boolean {
+  return table.chains.some((chain) =>
+    chain.rules.some(
+      ({ matches, target }) => target.kind === 'TPROXY' || matches.some(({ kind }) => kind === 'socket'),
+    ),
+  );
+}
+
 class TableCompiler {
   readonly #table: TableSpec;
   readonly #family: Family;

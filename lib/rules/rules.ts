@@ -9,7 +9,7 @@ import { ConfigurationError } from '../errors.js';
 import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
-import { type CompiledRuleset, compileRuleset } from './compile.js';
+import { type CompiledRuleset, compileRuleset, needsWhole } from './compile.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { readRuleset } from './restore.js';
@@ -32,6 +32,8 @@ export class Rules {
   readonly family: Family;
   /** Whether a rule needs connections to be tracked: 1 or 0. */
   needsTracking: 0 | 1 = 0;
+  /** Whether a rule needs packets that came in fragments put together: 1 or 0. */
+  needsWhole: 0 | 1 = 0;
   /** Another number (int32) after each change of rules, counters, interfaces, or of the way in which packets are walked. */
   generation = 0;
   /** Called before counters are read or rules change: whoever counts packets elsewhere (`replay`) then tells of them. */
@@ -188,6 +190,7 @@ export class Rules {
     }
     this.#usualWalk.reserve(depth);
     this.needsTracking = order.some((program) => program.needsTracking === 1) ? 1 : 0;
+    this.needsWhole = order.some(({ spec }) => needsWhole(spec)) ? 1 : 0;
     this.#changed();
   }
 

@@ -183,6 +183,14 @@ export interface TeeTarget {
   readonly gateway: AddressWords;
   readonly outInterface?: string;
 }
+/** `port` 0: the packet's own; `address` zero: the first of the interface that it came in by. mark = (mark & ~mask) ^ value. */
+export interface TproxyTarget {
+  readonly kind: 'TPROXY';
+  readonly port: number;
+  readonly address: AddressWords;
+  readonly value: number;
+  readonly mask: number;
+}
 export interface AuditTarget {
   readonly kind: 'AUDIT';
   readonly type: 'accept' | 'drop' | 'reject';
@@ -213,4 +221,5 @@ export type TargetSpec =
   | ClassifyTarget
   | SetTarget
   | TeeTarget
+  | TproxyTarget
   | AuditTarget;

@@ -7,6 +7,7 @@
 import { type Connection, readConnection } from '../conntrack/connection.js';
 import { type EntryId, NIL, Status } from '../conntrack/entries.js';
 import { DROP_REASON_NAMES, type DropReason } from '../counters.js';
+import { describePort } from '../network/local/registry.js';
 import type { Router } from '../network/router.js';
 import {
   type ConsideredRule,
@@ -343,10 +344,16 @@ export class Explainer implements WalkListener {
     journey?.steps.push(table as TableStep);
   }
 
+  #socketOf(packet: Packet): string {
+    const found = this.#router.ports.byId(packet.socket);
+    return found === undefined ? 'closed' : `${found.request.owner}, ${describePort(found.request)}`;
+  }
+
   /** What targets change of a packet, a line each. */
   #look(packet: Packet): string[] {
     return [
       `mark is 0x${(packet.mark >>> 0).toString(16)}`,
+      ...(packet.socket === 0 ? [] : [`the socket that takes it is ${this.#socketOf(packet)}`]),
       ...bindingWords(this.#router.engine.tracker, packet),
       `the packet is ${formatPacket(packet.copyBytes())}`,
     ];

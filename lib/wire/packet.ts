@@ -95,6 +95,8 @@ export class Packet {
   mark = 0;
   /** 1 if a local program sent it through a socket, which counts as the superuser's (the owner match). */
   fromSocket = 0;
+  /** Number of the local socket that TPROXY gave it to (`Host.transparentSocket`), 0 for none. */
+  socket = 0;
   /** Scheduling class that CLASSIFY sets; carried, without effect here. */
   priority = 0;
   /** 1 once the TRACE target was met. */
@@ -167,6 +169,7 @@ export class Packet {
     this.hasMac = 0;
     this.mark = 0;
     this.fromSocket = 0;
+    this.socket = 0;
     this.priority = 0;
     this.traced = 0;
     this.entry = NIL;

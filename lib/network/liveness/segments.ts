@@ -20,7 +20,8 @@ const NO_OPTIONS = new Uint8Array(0);
 /** Flag of a direction: its `tdMaxAck` is valid. */
 const MAXACK_SET = 32;
 
-const receiver = new Int32Array(4);
+/** Source and destination. */
+const ends = new Int32Array(8);
 
 /** Words of an end's address in `into[at..]`: the sender of a direction. */
 export function senderOf(
@@ -81,13 +82,22 @@ function acknowledged(table: ConntrackTable, entry: EntryId, direction: Directio
   return entries.tdEnd(entry, (1 - direction) as Direction);
 }
 
-/** Sends a segment made here by the route to its receiver, past the rules; false if that is no other host. */
+/**
+ * Sends a segment made here by the route to its receiver, past the rules; false if that is no other host, or a program of
+ * ours took the flow in the receiver's place (TPROXY).
+ */
 export function sendSegment(core: RouterCore, bytes: Uint8Array, version: number): boolean {
-  const { routes } = core;
-  const at = version === 4 ? 16 : 24;
+  const { routes, ports } = core;
+  const at = version === 4 ? 12 : 8;
   const view = new DataView(bytes.buffer);
-  for (let i = 0; i < 4; i++) receiver[i] = version === 6 || i === 0 ? view.getInt32(at + 4 * i) : 0;
-  if (routes.find(version, receiver, 0, 0) !== AddressType.UNICAST) return false;
+  for (let i = 0; i < 4; i++) {
+    ends[i] = version === 6 || i === 0 ? view.getInt32(at + 4 * i) : 0;
+    ends[4 + i] = version === 6 ? view.getInt32(24 + 4 * i) : i === 0 ? view.getInt32(16) : 0;
+  }
+  if (routes.find(version, ends, 4, 0) !== AddressType.UNICAST) return false;
+  const tcp = bytes.length - TCP_BYTES;
+  if (ports.flows.find(version, ends, view.getUint16(tcp), view.getUint16(tcp + 2)) !== undefined)
+    return false;
   core.transmit(routes.interface, bytes, 0, bytes.length, 'generated', undefined);
   return true;
 }

@@ -10,6 +10,7 @@ import { ConfigurationError } from '../../errors.js';
 import type { PortReservations } from '../../nat/reservations.js';
 import { type AddressWords, formatAddress } from '../../wire/address.js';
 import type { Packet } from '../../wire/packet.js';
+import { FlowTuples } from './tuples.js';
 
 /** Protocol numbers of ports. */
 export const PortProtocol = { TCP: 6, UDP: 17 } as const;
@@ -41,16 +42,21 @@ export interface PortRequest {
    * NAT do not know of each other; packets of its connections then go to those. Default `apart`.
    */
   readonly nat?: 'apart' | 'shared';
+  /** Whether TPROXY may give it packets that are for others. Default no. */
+  readonly transparent?: boolean;
 }
 
 /** A port that is taken, until `release`. */
 export class Reservation {
   readonly request: PortRequest;
+  /** Number of a transparent one, from 1; 0 of others. */
+  readonly id: number;
   readonly #registry: PortRegistry;
 
-  constructor(registry: PortRegistry, request: PortRequest) {
+  constructor(registry: PortRegistry, request: PortRequest, id: number) {
     this.#registry = registry;
     this.request = request;
+    this.id = id;
   }
 
   /** Gives the port back. Doing it twice does nothing. */
@@ -67,6 +73,10 @@ export class PortRegistry implements PortReservations {
   /** Ports of reservations that NAT keeps away from. */
   count = 0;
   released = 0;
+  /** TCP flows that ports have taken. */
+  readonly flows = new FlowTuples();
+  readonly #transparent = new Map<number, Reservation>();
+  #lastId = 0;
   /** By family, protocol and port; the most exact first. The lists are never written to: ports of a range share theirs. */
   readonly #taken = new Map<number, Reservation[]>();
   /** Ports that NAT keeps away from on some address: a first look that most ports do not get past. */
@@ -91,7 +101,9 @@ export class PortRegistry implements PortReservations {
         word: describePort({ ...request, port, last: port }),
       });
     }
-    const reservation = new Reservation(this, request);
+    const id = request.transparent === true ? ++this.#lastId : 0;
+    const reservation = new Reservation(this, request, id);
+    if (id > 0) this.#transparent.set(id, reservation);
     const alone = [reservation];
     for (let port = first; port <= last; port++) {
       const key = keyOf(version, protocol, port);
@@ -142,6 +154,11 @@ export class PortRegistry implements PortReservations {
     return undefined;
   }
 
+  /** A transparent one by its number; undefined once it is released. */
+  byId(id: number): Reservation | undefined {
+    return this.#transparent.get(id);
+  }
+
   isReserved(version: number, protocol: number, words: Int32Array, at: number, port: number): 0 | 1 {
     if (protocol !== PortProtocol.TCP && protocol !== PortProtocol.UDP) return 0;
     const bit = bitOf(version, protocol, port);
@@ -175,6 +192,7 @@ export class PortRegistry implements PortReservations {
     if (!this.#all.delete(reservation)) return;
     const { version, protocol, port: first, last = first, nat } = reservation.request;
     this.released++;
+    if (reservation.id > 0) this.#transparent.delete(reservation.id);
     if (nat !== 'shared') this.count -= last - first + 1;
     for (let port = first; port <= last; port++) {
       const key = keyOf(version, protocol, port);

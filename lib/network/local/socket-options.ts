@@ -12,10 +12,12 @@ export interface SocketOptions {
   /** Default: any address of both families. */
   readonly address?: string;
   readonly port: number;
+  /** Whether TPROXY may give it packets that are for others. Default no. */
+  readonly transparent?: boolean;
 }
 
 /** What an open port reserves: one request for each family. Throws a ConfigurationError. */
-export function readSocket({ protocol, address, port }: SocketOptions): PortRequest[] {
+export function readSocket({ protocol, address, port, transparent }: SocketOptions): PortRequest[] {
   if ((protocol !== 'udp' && protocol !== 'tcp') || !(port > 0 && port <= 65535)) {
     throw new ConfigurationError('value', 'not a socket', {
       word: `${protocol} ${port}`,
@@ -27,6 +29,7 @@ export function readSocket({ protocol, address, port }: SocketOptions): PortRequ
     port,
     owner: 'socket',
     nat: 'shared' as const,
+    ...(transparent === undefined ? {} : { transparent }),
   };
   if (address === undefined) return [4, 6].map((version) => ({ ...common, version: version as 4 | 6 }));
   const version = address.includes(':') ? 6 : 4;

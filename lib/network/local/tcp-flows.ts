@@ -16,6 +16,7 @@ import type { Reservation } from './registry.js';
 import { type SocketAddress, socketAddress } from './socket-address.js';
 import { SocketError, socketErrorOf } from './socket-error.js';
 import { type TcpEnds, type TcpSegment, writeSegment } from './tcp-segment.js';
+import type { FlowTuple } from './tuples.js';
 import { type LocalTime, reportLater } from './udp.js';
 
 const TCP = 6;
@@ -73,7 +74,11 @@ export class TcpFlows {
       this.router.engine.drops.count(DropReason.ENDPOINT_FLOWS_FULL);
       return;
     }
-    const flow = new TcpFlow(this, packet, () => this.#flows.delete(key));
+    const tuple = this.#register(packet);
+    const flow = new TcpFlow(this, packet, () => {
+      this.#flows.delete(key);
+      tuple?.release();
+    });
     this.#flows.set(key, flow);
     try {
       this.#owner.begin(flow);
@@ -82,6 +87,15 @@ export class TcpFlows {
       reportLater(error);
     }
     flow.take(packet);
+  }
+
+  /** Makes a flow's tuple known to rules. */
+  #register({ version, addresses, transport, bytes }: Packet): FlowTuple | undefined {
+    const reservation = this.reservations.find(({ request }) => request.version === version);
+    if (reservation === undefined) return undefined;
+    const sourcePort = ((bytes[transport] as number) << 8) | (bytes[transport + 1] as number);
+    const destinationPort = ((bytes[transport + 2] as number) << 8) | (bytes[transport + 3] as number);
+    return this.router.ports.flows.add(reservation, version, addresses, sourcePort, destinationPort);
   }
 
   /** Ends the oldest flow that only lingers. */
@@ -217,9 +231,10 @@ function isBetween(packet: Packet, { addresses, sourcePort, destinationPort }: T
   return addresses.every((word, i) => word === packet.addresses[i]);
 }
 
-/** Text of a packet's tuple; the port of this end is the map's own. */
-function keyOf({ addresses: a, version, transport, bytes }: Packet): string {
-  const port = ((bytes[transport] as number) << 8) | (bytes[transport + 1] as number);
-  if (version === 4) return `${a[0]} ${port} ${a[4]}`;
-  return `${a[0]} ${a[1]} ${a[2]} ${a[3]} ${port} ${a[4]} ${a[5]} ${a[6]} ${a[7]}`;
+/** Text of a packet's tuple; of a transparent port, flows have others' addresses and ports as destination. */
+function keyOf({ addresses: a, version, transport, bytes: b }: Packet): string {
+  const ports =
+    (b[transport]! << 24) | (b[transport + 1]! << 16) | (b[transport + 2]! << 8) | b[transport + 3]!;
+  if (version === 4) return `${a[0]} ${ports} ${a[4]}`;
+  return `${a[0]} ${a[1]} ${a[2]} ${a[3]} ${ports} ${a[4]} ${a[5]} ${a[6]} ${a[7]}`;
 }

@@ -37,6 +37,11 @@ export interface TcpPortOptions {
   readonly maxFlows?: number;
   /** For errors and lists; `tcp` by default. */
   readonly owner?: string;
+  /**
+   * Takes flows that TPROXY gives it, whose destination is another host's: IP_TRANSPARENT of Linux. `address` may be any
+   * then. Default no.
+   */
+  readonly transparent?: boolean;
 }
 
 export interface TcpListenOptions extends TcpPortOptions {
@@ -120,6 +125,7 @@ export class TcpSockets implements Timed {
         receive: (packet: Packet) => flows.receive(packet),
         ...(words === undefined ? {} : { address: words }),
         ...(index === 0 ? {} : { interface: index }),
+        ...(options.transparent === undefined ? {} : { transparent: options.transparent }),
       })),
     );
     const handOver: TcpHandOver = {

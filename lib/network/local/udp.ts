@@ -55,6 +55,11 @@ export interface UdpBindOptions {
   readonly queueBytes?: number;
   /** For errors and lists; `udp` by default. */
   readonly owner?: string;
+  /**
+   * Takes datagrams that TPROXY gives it, whose destination is another host's: IP_TRANSPARENT of Linux. `address` may be
+   * any then, and answers leave from the address that the client asked. Default no.
+   */
+  readonly transparent?: boolean;
   /** Takes datagrams as they arrive; without it they wait to be read by `for await`. */
   readonly onMessage?: (datagram: Datagram) => void;
 }
@@ -103,6 +108,7 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
   /** Index of the interface that it is bound to, or 0. */
   readonly #interface: number;
   readonly #reservations: readonly Reservation[];
+  readonly #isTransparent: boolean;
   readonly #queue: BoundedQueue<Datagram>;
   readonly #forget: () => void;
   #isClosed = false;
@@ -116,8 +122,9 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
     this.onMessage = options.onMessage;
     this.#queue = new BoundedQueue(queueDatagrams, queueBytes);
     this.#bound = readBoundAddress(options.address);
+    this.#isTransparent = options.transparent === true;
     for (const { version, words } of this.#bound) {
-      if (words === undefined || isOurs(router, version, words)) continue;
+      if (words === undefined || this.#isTransparent || isOurs(router, version, words)) continue;
       throw new ConfigurationError('value', `${owner}: not an address of the gateway`, {
         word: formatAddress(words, version),
       });
@@ -143,6 +150,7 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
         receive: (packet: Packet) => this.#receive(packet),
         ...(words === undefined ? {} : { address: words }),
         ...(this.#interface === 0 ? {} : { interface: this.#interface }),
+        transparent: this.#isTransparent,
       })),
     );
   }
@@ -228,6 +236,10 @@ export class UdpEndpoint implements AsyncIterable<Datagram> {
       isBoundTo(bound, claimed.words) &&
       isOurs(router, version, claimed.words)
     ) {
+      return { local: claimed, peer };
+    }
+    // A transparent endpoint answers in the name of whom the peer asked.
+    if (this.#isTransparent && isAnswer(tracker, UDP, claimed, peer, time.nowMs)) {
       return { local: claimed, peer };
     }
     for (const words of ownAddresses(router, version)) {

@@ -31,6 +31,7 @@ class Arrival implements SegmentSink {
       packet.inInterface = whole.inInterface;
       packet.packetType = whole.packetType;
       packet.mark = whole.mark;
+      packet.socket = whole.socket;
       packet.entry = whole.entry;
       packet.ctinfo = whole.ctinfo;
       packet.checksumState = ChecksumState.UNNECESSARY;

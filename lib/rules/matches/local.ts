@@ -14,23 +14,30 @@ const ESTABLISHED_REPLY = 3;
 const STATUS_SRC_NAT_DONE = 128;
 const TCP = 6;
 const UDP = 17;
+/** What is read of a transport header: that of UDP. */
+const HEADER_BYTES = 8;
 const FOUND = LocalSocket.FOUND;
 const WILDCARD = LocalSocket.WILDCARD;
 const TRANSPARENT = LocalSocket.TRANSPARENT;
 
-/** A local TCP or UDP socket that would get the packet; one bound to any address counts with `--nowildcard` only. */
+/**
+ * A local TCP or UDP socket that would get the packet, or that TPROXY gave it to; one bound to any address counts with
+ * `--nowildcard` only. `--restore-skmark` gives the packet the socket's mark: sockets here have none, 0.
+ */
 export class LocalSocketMatch implements Match {
   readonly #host: Host;
   readonly #tracker: Tracker;
   readonly #addresses = new Int32Array(8);
   readonly #transparent: boolean;
   readonly #wildcards: boolean;
+  readonly #restoresMark: boolean;
 
   constructor(spec: SocketMatch, host: Host, tracker: Tracker) {
     this.#host = host;
     this.#tracker = tracker;
     this.#transparent = spec.transparent;
     this.#wildcards = spec.noWildcard;
+    this.#restoresMark = spec.restoreMark;
   }
 
   matches(packet: Packet, context: RuleContext): 0 | 1 {
@@ -39,15 +46,22 @@ export class LocalSocketMatch implements Match {
     if (host.localSocket === undefined || context.fragmentOffset !== 0) return 0;
     if (protocol !== TCP && protocol !== UDP) return 0;
     const at = context.transport;
-    if (at + 4 > packet.end) return 0;
+    if (at + HEADER_BYTES > packet.end) return 0;
+    const found =
+      packet.socket > 0 ? (host.assignedSocket?.(packet.socket) ?? 0) : this.#find(packet, at, protocol);
+    if ((found & FOUND) === 0) return 0;
+    if ((found & WILDCARD) !== 0 && !this.#wildcards) return 0;
+    if (this.#transparent && (found & TRANSPARENT) === 0) return 0;
+    if (this.#restoresMark) packet.mark = 0;
+    return 1;
+  }
+
+  #find(packet: Packet, at: number, protocol: number): number {
     const addresses = this.#addresses;
     for (let i = 0; i < 8; i++) addresses[i] = packet.addresses[i] as number;
     const port = this.#untranslate(packet, addresses, packet.u16(at + 2));
-    const inInterface = packet.inInterface;
-    const found = host.localSocket(packet.version, protocol, addresses, packet.u16(at), port, inInterface);
-    if ((found & FOUND) === 0) return 0;
-    if ((found & WILDCARD) !== 0 && !this.#wildcards) return 0;
-    return this.#transparent && (found & TRANSPARENT) === 0 ? 0 : 1;
+    const { version, inInterface } = packet;
+    return this.#host.localSocket?.(version, protocol, addresses, packet.u16(at), port, inInterface) ?? 0;
   }
 
   /** An answer to a connection whose source NAT changed belongs to the socket that began it. Returns the port. */

@@ -20,6 +20,7 @@ import { QueueTarget, TeeTarget } from './queue.js';
 import { RejectTarget } from './reject.js';
 import { SetChangeTarget } from './set.js';
 import { MssTarget, StripOptionsTarget } from './tcp.js';
+import { TransparentProxyTarget } from './tproxy.js';
 
 /** Undefined for a target without effect here. Throws a ConfigurationError for one that cannot be had. */
 export function createTarget(spec: TargetSpec, scope: RuleScope): Target | undefined {
@@ -70,6 +71,8 @@ export function createTarget(spec: TargetSpec, scope: RuleScope): Target | undef
       return new QueueTarget(spec, observers);
     case 'TEE':
       return new TeeTarget(spec, scope.family, observers);
+    case 'TPROXY':
+      return new TransparentProxyTarget(spec, host);
     case 'SET':
       return new SetChangeTarget(spec, scope);
     case 'AUDIT':

@@ -12,6 +12,7 @@ import * as rate from './match-rate.js';
 import * as transport from './match-transport.js';
 import * as change from './target-change.js';
 import * as nat from './target-nat.js';
+import * as tproxy from './target-tproxy.js';
 import * as verdict from './target-verdict.js';
 
 type Registry<E> = Readonly<Record<Family, ReadonlyMap<string, E>>>;
@@ -26,7 +27,7 @@ function registry<S>(...rooms: readonly Readonly<Record<string, Extension<S>>>[]
 }
 
 const matches = registry(connection, ipv6, packet, payload, rate, transport);
-const targets = registry(change, nat, verdict);
+const targets = registry(change, nat, tproxy, verdict);
 
 export function findMatch(name: string, family: Family): MatchExtension | undefined {
   return matches[family].get(name);
@@ -52,7 +53,7 @@ export const REFUSED_MATCHES: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 export const REFUSED_TARGETS: ReadonlySet<string> = new Set(
-  'CLUSTERIP CONNSECMARK DNPT HMARK IDLETIMER LED RATEEST SECMARK SNPT SYNPROXY TPROXY ULOG'.split(' '),
+  'CLUSTERIP CONNSECMARK DNPT HMARK IDLETIMER LED RATEEST SECMARK SNPT SYNPROXY ULOG'.split(' '),
 );
 
 /** The match that `-p` brings in when one of its options is used. */

@@ -106,18 +106,21 @@ describe.skipIf(missing.length > 0)('a Linux client', () => {
     gateway = createGateway({
       interfaces: [{ name: 'lan', addresses: ['10.77.0.1/24', 'fd00:77::1/64'], mtu: 1500 }],
       rules: {
-        4: '*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\n-A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353\nCOMMIT\n',
-        6: '*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\nCOMMIT\n',
+        4: '*mangle\n-A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 3129\n-A PREROUTING -p udp --dport 54 -j TPROXY --on-port 5354\nCOMMIT\n*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\n-A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 5353\nCOMMIT\n',
+        6: '*mangle\n-A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 3129\nCOMMIT\n*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128\nCOMMIT\n',
       },
     });
-    gateway.tcp.listen({
-      port: 3128,
-      onConnection: (connection) => {
-        serve(connection).catch((error) => errors.push(error));
-      },
-    });
-    const udp = gateway.udp.bind({ port: 5353 });
-    udp.onMessage = (datagram) => udp.reply(datagram, datagram.bytes);
+    for (const transparent of [false, true]) {
+      gateway.tcp.listen({
+        port: transparent ? 3129 : 3128,
+        transparent,
+        onConnection: (connection) => {
+          serve(connection).catch((error) => errors.push(error));
+        },
+      });
+      const udp = gateway.udp.bind({ port: transparent ? 5354 : 5353, transparent });
+      udp.onMessage = (datagram) => udp.reply(datagram, datagram.bytes);
+    }
     lossy = new LossyPort(gateway.interface('lan'));
     tun = await attachTun(lossy);
     for (const words of [
@@ -151,6 +154,9 @@ describe.skipIf(missing.length > 0)('a Linux client', () => {
     ['http://93.184.216.34/', '93.184.216.34:80', 5_000_000, 0],
     ['http://[2001:db8::7]/', '2001:db8::7:80', 1_000_000, 0],
     ['http://93.184.216.35/', '93.184.216.35:80', 300_000, 3],
+    // By TPROXY.
+    ['http://93.184.216.34:8080/', '93.184.216.34:8080', 1_000_000, 0],
+    ['http://[2001:db8::7]:8080/', '2001:db8::7:8080', 1_000_000, 0],
   ])(
     'sends to %s what a proxy at %s gives back: %i bytes, with %i of 100 packets lost',
     async (url, original, bytes, loss) => {
@@ -187,12 +193,12 @@ describe.skipIf(missing.length > 0)('a Linux client', () => {
       'import socket',
       's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
       's.settimeout(5)',
-      'for to in ("1.1.1.1", "8.8.8.8"):',
-      '    s.sendto(b"ask" * 900, (to, 53))',
+      'for to, port in (("1.1.1.1", 53), ("8.8.8.8", 53), ("8.8.4.4", 54), ("9.9.9.9", 54)):',
+      '    s.sendto(b"ask" * 900, (to, port))',
       '    answer, who = s.recvfrom(9000)',
       '    print(who[0], who[1], len(answer))',
     ];
     const { output } = await run('python3', '-c', program.join('\n'));
-    expect(output).toBe('1.1.1.1 53 2700\n8.8.8.8 53 2700\n');
+    expect(output).toBe('1.1.1.1 53 2700\n8.8.8.8 53 2700\n8.8.4.4 54 2700\n9.9.9.9 54 2700\n');
   });
 });
