@@ -44,15 +44,16 @@ function time(name: string, timed: Timed, limits: Limits): Samples {
   return { samples: seconds.map((one) => (one * 1e9) / timed.operations) };
 }
 
-function sample(sampled: Sampled, limits: Limits): Samples {
+async function sample(sampled: Sampled, limits: Limits): Promise<Samples> {
   const { warmUp = WARM_UP, most = MOST } = sampled;
   // Getting warm may take no longer than measuring.
   const warmMs = performance.now() + limits.seconds * 1000;
-  for (let n = 0; n < warmUp && performance.now() < warmMs; n++) sampled.sample();
+  for (let n = 0; n < warmUp && performance.now() < warmMs; n++) await sampled.sample();
   const samples: number[] = [];
   const endMs = performance.now() + limits.seconds * 1000;
   while (samples.length < most && (samples.length < limits.least || performance.now() < endMs)) {
-    samples.push(sampled.sample());
+    const one = sampled.sample();
+    samples.push(typeof one === 'number' ? one : await one);
   }
   const figures = sampled.figures?.();
   return figures === undefined ? { samples } : { samples, figures };
@@ -63,7 +64,7 @@ async function measure(name: string, size: number, limits: Limits): Promise<Samp
   const subject = subjects.find((candidate) => candidate.name === name);
   if (subject?.prepare === undefined) throw new Error(`no subject ${name}`);
   const prepared = await subject.prepare(size);
-  const found = 'run' in prepared ? time(name, prepared, limits) : sample(prepared, limits);
+  const found = 'run' in prepared ? time(name, prepared, limits) : await sample(prepared, limits);
   if (found.samples.length === 0 || !found.samples.every(Number.isFinite))
     throw new Error('nothing was measured');
   return found;

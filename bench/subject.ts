@@ -13,7 +13,7 @@ export interface Timed {
 /** Takes its own time: between packets it makes the next ones, which must not count. */
 export interface Sampled {
   /** One sample, in the subject's unit. */
-  sample(): number;
+  sample(): number | Promise<number>;
   /** What else it found out, once the samples are taken. */
   figures?(): Readonly<Record<string, number>>;
   /** Samples that are left out, until the compilers are done. Default 20. */

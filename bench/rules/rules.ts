@@ -1,4 +1,5 @@
 /** What rules cost: packets against the length of the chain, compiling and replacing it, and sets. */
+import { setImmediate } from 'node:timers/promises';
 import { sampleBursts } from '../path/established.js';
 import { Load } from '../path/load.js';
 import type { Subject } from '../subject.js';
@@ -43,6 +44,38 @@ const compiling: Subject = {
         const start = performance.now();
         load.router.engine.restore(4, text);
         return performance.now() - start;
+      },
+    };
+  },
+};
+
+const replacing: Subject = {
+  name: 'rules/replace',
+  operation: 'the longest pause of packets while a ruleset is replaced by `restoreGradually`',
+  axis: 'rules',
+  unit: 'ms',
+  sizes: COUNTS.slice(1),
+  quickSizes: QUICK_COUNTS,
+  smokeSize: 10,
+  prepare(rules) {
+    const text = ruleset(rules, 'first', 'masquerade');
+    const load = new Load('udp', FLOWS);
+    load.establish();
+    return {
+      warmUp: 3,
+      most: 30,
+      async sample() {
+        let longestMs = 0;
+        let sinceMs = performance.now();
+        const pause = async (): Promise<void> => {
+          longestMs = Math.max(longestMs, performance.now() - sinceMs);
+          await setImmediate();
+          load.write();
+          load.send();
+          sinceMs = performance.now();
+        };
+        await load.router.engine.restoreGradually(4, text, { pause });
+        return Math.max(longestMs, performance.now() - sinceMs);
       },
     };
   },
@@ -102,6 +135,7 @@ export const ruleSubjects: Subject[] = [
   established('last', 'an established packet that the rule behind all others accepts'),
   untracked,
   compiling,
+  replacing,
   set('hash:ip'),
   set('hash:net'),
 ];

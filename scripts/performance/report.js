@@ -105,7 +105,13 @@ const PATH = [
   'kernel/established',
 ];
 const NEW = ['new/picked', 'new/kept', 'floor/new', 'kernel/new'];
-const RULES = ['rules/established-first', 'rules/established-last', 'rules/untracked', 'rules/compile'];
+const RULES = [
+  'rules/established-first',
+  'rules/established-last',
+  'rules/untracked',
+  'rules/compile',
+  'rules/replace',
+];
 
 function fillName(ports) {
   if (ports === PORTS - 1) return 'all but one';
@@ -215,6 +221,7 @@ function goals(run) {
     add(`10,000 rules to 10, ${what}`, to(name, 10_000, name, 10), 2);
   }
   add('10,000 rules compiled', run.find('rules/compile', 10_000)?.median, 200, ' ms');
+  add('Longest pause while 10,000 rules are replaced', run.find('rules/replace', 10_000)?.median, 2, ' ms');
   return table(['', 'Measured', 'Goal', 'Met'], rows);
 }
 
@@ -301,7 +308,10 @@ export function plots(results) {
       title: 'Reading, compiling and replacing a ruleset',
       yLabel: 'ms',
       x: { label: 'rules' },
-      series: series([['restore', 'rules/compile']]),
+      series: series([
+        ['restore, in all', 'rules/compile'],
+        ['restoreGradually, longest pause', 'rules/replace'],
+      ]),
     }),
     connections: lines({
       title: 'A connection begins, and expires later',
