@@ -117,6 +117,7 @@ console.log(`${cpu}, ${cores} cores, ${memoryGiB} GiB, ${os}, load ${before}`);
 console.log(
   `Node ${process.versions.node} (V8 ${process.versions.v8}), ${compilerVersion() ?? 'no C compiler'}`,
 );
+if (before > 0.5) console.log('Other programs are running: these figures will be rough.');
 console.log('median (min) +- half the distance between the quartiles\n');
 
 const turns = turnsOf(chosen.flatMap(casesOf));

@@ -70,6 +70,13 @@ const ALL = [...SIZES, 10_485_760];
 export const floors: Subject[] = [
   floor('udp', 'udp', 'single', 'the C floor, an established packet, UDP over IPv4, one call each', ALL),
   floor('tcp', 'tcp', 'single', 'the C floor, an established packet, TCP over IPv4, one call each', SIZES),
+  floor(
+    'lean',
+    'lean',
+    'single',
+    'the C floor with the translation in the line that is found, UDP over IPv4',
+    SIZES,
+  ),
   floor('udp-batch', 'udp', 'batch', 'the C floor, an established packet, UDP over IPv4, 32 to a call', ALL),
 ];
 

@@ -101,6 +101,7 @@ const PATH = [
   'bundled/tcp',
   'floor/udp',
   'floor/tcp',
+  'floor/lean',
   'floor/udp-batch',
   'kernel/established',
 ];
