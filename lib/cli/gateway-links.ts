@@ -165,7 +165,8 @@ export class GatewayLinks {
     this.#uplinks.set(name, uplink);
     const { address, routers } = uplink.lease;
     // passt knows us by this address; ours to choose is only what the interface's are.
-    const lease = { mac: uplink.mac, address, router: routers[0] };
+    const { hostAddresses } = uplink;
+    const lease = { mac: uplink.mac, address, router: routers[0], hostAddresses };
     this.leases.set(name, takesLease(one) ? lease : { ...lease, router: undefined });
   }
 

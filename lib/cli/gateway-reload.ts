@@ -59,8 +59,8 @@ export function reconfigure(
       undo.push(() => applyForwards(gateway, before));
     }
     if (!isDeepStrictEqual(before.config.policy, next.config.policy)) {
-      applyPolicy(gateway, next);
-      undo.push(() => applyPolicy(gateway, before));
+      applyPolicy(gateway, next, leases);
+      undo.push(() => applyPolicy(gateway, before, leases));
     }
     // Last: connections that were masqueraded to such an address end, which nothing undoes.
     for (const [name, address] of lost) gateway.removeAddress(name, address);

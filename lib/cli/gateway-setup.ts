@@ -10,6 +10,7 @@ import type {
   GatewayInterfaceOptions,
   GatewayOptions,
 } from '../network/gateway-options.js';
+import { type PolicyOptions, PROTECTED } from '../network/policy/policy.js';
 import type { RulesObservers } from '../rules/rules.js';
 import { adaptersOf, type GatewayConfig, type LoadedConfig, linkOf } from './gateway-config.js';
 import type { JSONPath } from './json-document.js';
@@ -19,6 +20,8 @@ export interface Lease {
   readonly mac?: string;
   readonly address: string;
   readonly router: string | undefined;
+  /** Addresses by which the uplink reaches the loopback of this host. */
+  readonly hostAddresses?: readonly string[];
 }
 
 /** By interface name. */
@@ -95,7 +98,7 @@ export function makeGateway(
     applySets(gateway, loaded);
     applyRules(gateway, loaded, [4, 6]);
     applyForwards(gateway, loaded);
-    applyPolicy(gateway, loaded);
+    applyPolicy(gateway, loaded, leases);
   } catch (error) {
     gateway.close();
     throw error;
@@ -183,8 +186,15 @@ export function applyForwards(gateway: Gateway, loaded: LoadedConfig): void {
   at(loaded, ['forwards'], () => gateway.forwards.apply(loaded.config.forwards ?? []));
 }
 
-export function applyPolicy(gateway: Gateway, loaded: LoadedConfig): void {
-  at(loaded, ['policy'], () => gateway.policy(loaded.config.policy));
+export function applyPolicy(gateway: Gateway, loaded: LoadedConfig, leases: Leases): void {
+  at(loaded, ['policy'], () => gateway.policy(policyOf(loaded.config, leases)));
+}
+
+/** The policy: unless it says itself what it protects, the addresses by which uplinks reach this host are among it. */
+function policyOf({ policy }: GatewayConfig, leases: Leases): PolicyOptions | undefined {
+  const host = [...leases.values()].flatMap(({ hostAddresses = [] }) => hostAddresses);
+  if (policy === undefined || policy.protect !== undefined || host.length === 0) return policy;
+  return { ...policy, protect: [...PROTECTED, ...host] };
 }
 
 /** Does something with the value at `path`; errors are said of it. */

@@ -6,11 +6,12 @@
  *   const gateway = createGateway({
  *     interfaces: [{ name: 'wan', link: 'ethernet', mac: uplink.mac, addresses: [uplink.lease.address] }, ...],
  *     routes: [`default via ${uplink.lease.routers[0]} dev wan`],
+ *     policy: { protect: [...PROTECTED, ...uplink.hostAddresses] },
  *   });
  *   uplink.attach(gateway.interface('wan'));
  *
  * To passt its router's address is the host itself: connections to it reach the host's loopback (unless it runs with
- * --no-map-gw). A policy that is to keep guests from the host names that address too.
+ * --no-map-gw). A policy that is to keep guests from the host protects `hostAddresses` too.
  */
 import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
@@ -54,6 +55,11 @@ export interface PasstUplink {
   readonly mac: string;
   /** undefined with `dhcp: 'none'`. */
   readonly lease: DhcpLease | undefined;
+  /**
+   * Addresses by which passt reaches the loopback of its host, as the lease and the arguments tell: its router's, unless
+   * it runs with --no-map-gw, and those of --gateway and --map-host-loopback. Empty if nothing tells.
+   */
+  readonly hostAddresses: readonly string[];
   readonly link: FramedAttachment;
   /** Plugs it into an Ethernet port. What came before is gone, as on a cable. */
   attach(port: LinkPort): void;
@@ -70,7 +76,7 @@ export async function connectToPasst(
 export async function connectToPasst(options: ConnectPasstOptions): Promise<LeasedUplink>;
 /** Connects to a passt that runs. Throws a ConfigurationError: no such socket, no lease. */
 export async function connectToPasst(options: ConnectPasstOptions): Promise<PasstUplink> {
-  return openUplink(await connectSocket(options.path), options, async () => {});
+  return openUplink(await connectSocket(options.path), options, [], async () => {});
 }
 
 export async function startPasst(
@@ -105,7 +111,7 @@ export async function startPasst(options: StartPasstOptions = {}): Promise<Passt
     child.kill();
     await ended;
   };
-  const uplink = openUplink(socket, options, end);
+  const uplink = openUplink(socket, options, options.arguments ?? [], end);
   const failure = ended.then((error) => Promise.reject(error));
   try {
     return await Promise.race([uplink, failure]);
@@ -132,6 +138,7 @@ const LEASE_TIMEOUT_MS = 5000;
 async function openUplink(
   socket: Socket,
   options: PasstOptions,
+  words: readonly string[],
   end: () => Promise<void>,
 ): Promise<PasstUplink> {
   const random = unpredictableRandom();
@@ -162,6 +169,7 @@ async function openUplink(
   return {
     mac: formatMac(mac.high, mac.low),
     lease,
+    hostAddresses: hostAddressesOf(words, lease),
     link,
     attach: (port) => {
       needEthernet(port, 'passt');
@@ -171,6 +179,20 @@ async function openUplink(
     },
     close,
   };
+}
+
+/** What {@link PasstUplink.hostAddresses} says, of a passt with these arguments and its lease. */
+export function hostAddressesOf(words: readonly string[], lease: DhcpLease | undefined): string[] {
+  const given = (names: readonly string[]): string[] =>
+    words.flatMap((word, i) => {
+      const [name = '', value] = word.split('=', 2);
+      if (!names.includes(name)) return [];
+      return value ?? words[i + 1] ?? [];
+    });
+  const mapped = given(['--map-host-loopback']);
+  const isUnmapped = words.includes('--no-map-gw') || mapped.includes('none');
+  const routers = isUnmapped ? [] : [...(lease?.routers ?? []), ...given(['-g', '--gateway'])];
+  return [...new Set([...routers, ...mapped.filter((address) => address !== 'none')])];
 }
 
 /** Stands between the connection and the port, which comes later. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type GatewayConfig, gatewaySchema, loadGatewayConfig } from '../../lib/cli/gateway-config.js';
+import { makeGateway } from '../../lib/cli/gateway-setup.js';
 import { JsonDocument } from '../../lib/cli/json-document.js';
 import { type JsonSchema, SchemaCheck } from '../../lib/cli/json-schema.js';
 import { run } from './console.js';
@@ -168,6 +169,38 @@ describe('the schema', () => {
     );
     expect(refused).toBeGreaterThan(150);
     expect(refused).toBeLessThan(590);
+  });
+});
+
+describe('with passt as uplink', () => {
+  const leases = new Map([
+    ['wan', { address: '10.0.2.15/24', router: '10.0.2.2', hostAddresses: ['10.0.2.2', '2001:db8::1'] }],
+  ]);
+  const guarded = (policy: object | undefined): boolean[] => {
+    const file = write(
+      'passt.json',
+      JSON.stringify({
+        interfaces: [
+          { name: 'lan', addresses: ['10.0.0.1/24'] },
+          { name: 'wan', adapter: { type: 'passt' } },
+        ],
+        ...(policy && { policy }),
+      }),
+    );
+    const gateway = makeGateway(loadGatewayConfig(file), { leases, answer: () => undefined });
+    const isIn = (family: 4 | 6, address: string) => gateway.rules.save(family).includes(`-d ${address} `);
+    const found = [isIn(4, '10.0.2.2/32'), isIn(6, '2001:db8::1/128'), isIn(4, '169.254.169.254/32')];
+    gateway.close();
+    return found;
+  };
+
+  test('a policy protects the addresses by which it leads to this host, beside the usual ones', () => {
+    expect(guarded({ denyOut: ['192.0.2.0/24'] })).toEqual([true, true, true]);
+  });
+
+  test('one that says itself what it protects has that only, and none protects nothing', () => {
+    expect(guarded({ protect: ['169.254.169.254'] })).toEqual([false, false, true]);
+    expect(guarded(undefined)).toEqual([false, false, false]);
   });
 });
 

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createGateway } from '../../lib/network/gateway.js';
-import { connectToPasst, type PasstUplink, startPasst } from '../../lib/node/passt.js';
+import { PROTECTED } from '../../lib/network/policy/policy.js';
+import { connectToPasst, hostAddressesOf, type PasstUplink, startPasst } from '../../lib/node/passt.js';
 import { attachTun } from '../../lib/node/tun.js';
 import { frameOf, KeepingPort } from '../network/adapter-ports.js';
 import { checksum } from './checksum.js';
@@ -100,6 +101,21 @@ describe('an uplink through passt, played by a server of ours', () => {
       server: '10.0.2.2',
       durationMs: 3_600_000,
     });
+    await uplink.close();
+  });
+
+  it("knows by which addresses passt reaches its host's loopback", async () => {
+    answers = grants;
+    const uplink = await connectToPasst({ path: join(folder, 's'), mac: MAC });
+    expect(uplink.hostAddresses).toEqual(['10.0.2.2']);
+    const { lease } = uplink;
+    const of = (...words: string[]) => hostAddressesOf(words, lease);
+    expect(of('-t', '8080', '--mtu', '1500')).toEqual(['10.0.2.2']);
+    expect(of('--no-map-gw')).toEqual([]);
+    expect(of('--map-host-loopback', 'none')).toEqual([]);
+    expect(of('-g', '10.0.2.2', '--gateway=2001:db8::1')).toEqual(['10.0.2.2', '2001:db8::1']);
+    expect(of('--no-map-gw', '--map-host-loopback=169.254.1.1')).toEqual(['169.254.1.1']);
+    expect(hostAddressesOf([], undefined)).toEqual([]);
     await uplink.close();
   });
 
@@ -297,6 +313,21 @@ describe.skipIf(missing.length > 0)('a real passt', () => {
     const fetched = await run('nsenter', ...inside, 'curl', '-s', '-m', '10', `http://10.66.0.1:${port}/`);
     expect(fetched.length).toBe(body.length);
     expect(fetched).toBe(body.toString());
+
+    // A policy that protects what the uplink says keeps guests from the host, and from nothing else.
+    expect(uplink.hostAddresses).toEqual(['10.66.0.1']);
+    gateway.policy({ protect: [...PROTECTED, ...uplink.hostAddresses] });
+    const denied = await run(
+      'nsenter',
+      ...inside,
+      'curl',
+      '-s',
+      '-m',
+      '10',
+      `http://10.66.0.1:${port}/`,
+    ).catch((error: Error) => error.message);
+    expect(denied.length).toBeLessThan(body.length);
+    gateway.policy(undefined);
     await tun.close();
     gateway.close();
     await new Promise((resolve) => server.close(resolve));
