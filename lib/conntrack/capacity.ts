@@ -6,6 +6,8 @@
  */
 import { ConfigurationError } from '../errors.js';
 
+const LEAST_BUCKETS = 16_384;
+
 /** Words of a record of a family. */
 export function strideOf(version: number): number {
   return version === 4 ? 48 : 64;
@@ -16,17 +18,27 @@ export function maxCapacity(version: number): number {
   return Math.floor(2 ** 31 / strideOf(version));
 }
 
+/** Throws a ConfigurationError if `capacity` is no integer from 1 to {@link maxCapacity}. */
+export function checkCapacity(version: number, capacity: number): void {
+  if (Number.isInteger(capacity) && capacity >= 1 && capacity <= maxCapacity(version)) return;
+  throw new ConfigurationError('value', `number of IPv${version} connections out of range`, {
+    word: String(capacity),
+    expected: `an integer from 1 to ${maxCapacity(version)}`,
+  });
+}
+
 /**
- * Words for `capacity` records, all 0. Throws a ConfigurationError if it is no integer from 1 to {@link maxCapacity}, or
- * if there is no such memory.
+ * Buckets for `capacity` connections: a power of two between 3/4 and 3/2 of it, so that a bucket's four bytes cost no
+ * connection more than six, and 16 Ki at least.
  */
+export function defaultBuckets(capacity: number): number {
+  const above = 2 ** Math.ceil(Math.log2(capacity));
+  return Math.max(LEAST_BUCKETS, above > 1.5 * capacity ? above / 2 : above);
+}
+
+/** Words for `capacity` records, all 0. Throws as `checkCapacity` does, and if there is no such memory. */
 export function allocateRecords(version: number, capacity: number): Int32Array {
-  if (!Number.isInteger(capacity) || capacity < 1 || capacity > maxCapacity(version)) {
-    throw new ConfigurationError('value', `number of IPv${version} connections out of range`, {
-      word: String(capacity),
-      expected: `an integer from 1 to ${maxCapacity(version)}`,
-    });
-  }
+  checkCapacity(version, capacity);
   try {
     return new Int32Array(capacity * strideOf(version));
   } catch (cause) {

@@ -13,6 +13,7 @@ import { DropCounters, DropReason } from '../counters.js';
 import { unpredictableSeed } from '../random.js';
 import { CtInfo, type Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
+import { checkCapacity, defaultBuckets, maxCapacity } from './capacity.js';
 import { TrackContext } from './context.js';
 import { Direction, type Entries, type EntryId, NIL, Status, type TupleId } from './entries.js';
 import { Expectations } from './expectations.js';
@@ -64,9 +65,15 @@ const EVICTION_BUCKETS = 8;
 
 /** Options of a {@link Tracker}; all have defaults. */
 export interface TrackerOptions {
-  /** Most connections at a time, IPv4 and IPv6 together. Default 262,144, as Linux's nf_conntrack_max. */
+  /**
+   * Most connections at a time, IPv4 and IPv6 together. Default 262,144, as Linux's nf_conntrack_max. At most 44,739,242,
+   * of which 33,554,432 may be IPv6. Memory is taken as connections come: 208 bytes each, 272 for IPv6.
+   */
   readonly maxConnections?: number;
-  /** Hash buckets per family, rounded up to a power of two. Default: maxConnections, at least 16,384. */
+  /**
+   * Hash buckets per family, rounded up to a power of two. Default: the power of two next to maxConnections (at most 1.5
+   * times as many), at least 16,384.
+   */
   readonly buckets?: number;
   /** Hash secret (32 bits). Default: unpredictable. */
   readonly seed?: number;
@@ -136,8 +143,9 @@ export class Tracker {
 
   constructor(options: TrackerOptions = {}) {
     this.capacity = options.maxConnections ?? 262_144;
+    checkCapacity(4, this.capacity);
     this.maxConnections = this.capacity;
-    this.bucketCount = options.buckets ?? Math.max(16_384, this.capacity);
+    this.bucketCount = options.buckets ?? defaultBuckets(this.capacity);
     this.#seed = (options.seed ?? unpredictableSeed()) | 0;
     this.#earlyDrop = options.earlyDrop === 'never' ? 0 : 1;
     if (options.timeWaitReuse !== undefined) this.context.timeWait = new TimeWait(options.timeWaitReuse);
@@ -179,7 +187,8 @@ export class Tracker {
   }
 
   #makeTable(version: number): ConntrackTable {
-    const table = new ConntrackTable(version, this.capacity, this.bucketCount, this.#seed ^ version);
+    const capacity = Math.min(this.capacity, maxCapacity(version));
+    const table = new ConntrackTable(version, capacity, this.bucketCount, this.#seed ^ version);
     this.expectations.watch(table);
     for (const made of this.#made) made(table);
     return table;
