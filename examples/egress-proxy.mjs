@@ -18,7 +18,7 @@ import { askDnsServers, listenForQemu } from 'conntide/node';
 const path = process.argv[2] ?? '/tmp/guest.sock';
 const gateway = createGateway({
   interfaces: [{ name: 'lan', link: 'ethernet', addresses: ['10.0.0.1/24'], dhcp: {} }],
-  rules: { 4: '*nat\n-A PREROUTING -i lan -p tcp -j REDIRECT --to-ports 3128\nCOMMIT\n' },
+  rules: { 4: '*nat\n-A PREROUTING -i lan ! -d 10.0.0.1 -p tcp -j REDIRECT --to-ports 3128\nCOMMIT\n' },
   dns: { answer: askDnsServers() },
 });
 gateway.tcp.listen({
