@@ -23,7 +23,10 @@ export interface LinkCounters {
 /** A port that is plugged into something. */
 export interface Attachment {
   readonly counters: Readonly<LinkCounters>;
-  /** Unplugs it: the port sends into the void from here on and may be attached again. */
+  /**
+   * Unplugs it: the port sends into the void from here on and may be attached again. Happens by itself when the port's
+   * gateway closes.
+   */
   close(): void | Promise<void>;
 }
 
@@ -47,17 +50,23 @@ export function noTraffic(): LinkCounters {
 }
 
 /**
- * Makes `transmit` what the port sends with; the returned function lets the port go again. Throws a
- * ConfigurationError if the port is plugged in elsewhere.
+ * Makes `transmit` what the port sends with; the returned function lets the port go again. `close` is called if the port
+ * ends before. Throws a ConfigurationError if the port is plugged in elsewhere.
  */
-export function claimPort(port: LinkPort, transmit: NonNullable<LinkPort['onTransmit']>): () => void {
+export function claimPort(
+  port: LinkPort,
+  transmit: NonNullable<LinkPort['onTransmit']>,
+  close: () => void,
+): () => void {
   if (port.onTransmit !== undefined) {
     throw new ConfigurationError('conflict', 'this port is plugged in already', {
       expected: 'a port without onTransmit',
     });
   }
   port.onTransmit = transmit;
+  const forget = port.onceClosed?.(close);
   return () => {
+    forget?.();
     if (port.onTransmit === transmit) port.onTransmit = undefined;
   };
 }

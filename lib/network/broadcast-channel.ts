@@ -14,7 +14,7 @@ import {
   noTraffic,
   receiveFrame,
 } from './attachment.js';
-import type { LinkPort } from './port.js';
+import type { LinkPort, Offload } from './port.js';
 
 /** What is used of a BroadcastChannel. */
 export interface BroadcastEndpoint {
@@ -27,7 +27,7 @@ export interface BroadcastEndpoint {
 export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoint): Attachment {
   needEthernet(port, 'a broadcast channel');
   const counters = noTraffic();
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     if (offload !== undefined && !isDone(offload)) {
       counters.droppedFrames++;
       return;
@@ -35,14 +35,13 @@ export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoin
     // A view would be cloned together with all of the buffer behind it.
     channel.postMessage(copyFrame(frame));
     counters.transmittedFrames++;
-  });
+  };
+  const close = (): void => {
+    channel.removeEventListener('message', onMessage);
+    release();
+  };
+  const release = claimPort(port, transmit, close);
   const onMessage = (event: { data: unknown }): void => receiveFrame(port, event.data, counters);
   channel.addEventListener('message', onMessage);
-  return {
-    counters,
-    close: () => {
-      channel.removeEventListener('message', onMessage);
-      release();
-    },
-  };
+  return { counters, close };
 }

@@ -66,6 +66,8 @@ export class GatewayInterface implements LinkPort {
   #state: 'up' | 'down' | 'closed' = 'up';
   #isUp = 1;
   #streams: LinkStreams | undefined;
+  /** What ends with the interface. */
+  readonly #closers = new Set<() => void>();
   #recordings: readonly Recording[] | undefined;
 
   constructor(
@@ -149,7 +151,14 @@ export class GatewayInterface implements LinkPort {
     if (this.#state === 'closed') return;
     this.#state = state;
     this.#isUp = state === 'up' ? 1 : 0;
-    if (state === 'closed') this.#streams?.close();
+    if (state === 'closed') for (const close of [...this.#closers]) close();
+  }
+
+  onceClosed(close: () => void): () => void {
+    this.#closers.add(close);
+    return () => {
+      this.#closers.delete(close);
+    };
   }
 
   #pair(): LinkStreams {

@@ -46,7 +46,7 @@ export function attachMessagePort(
 ): Attachment {
   const counters = noTraffic();
   const passes = options.offload === 'pass';
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     if (offload !== undefined && !passes && !isDone(offload)) {
       counters.droppedFrames++;
       return;
@@ -55,7 +55,13 @@ export function attachMessagePort(
     const message = offload === undefined || !passes ? owned : { frame: owned, offload: copyOf(offload) };
     endpoint.postMessage(message, [owned.buffer]);
     counters.transmittedFrames++;
-  });
+  };
+  const close = (): void => {
+    endpoint.removeEventListener('message', onMessage);
+    release();
+    if (passes) port.acceptOffloads?.([]);
+  };
+  const release = claimPort(port, transmit, close);
   if (passes) port.acceptOffloads?.(EVERY_OFFLOAD);
   const onMessage = (event: { data: unknown }): void => {
     if (passes && isOffloadMessage(event.data)) {
@@ -66,14 +72,7 @@ export function attachMessagePort(
   };
   endpoint.addEventListener('message', onMessage);
   endpoint.start?.();
-  return {
-    counters,
-    close: () => {
-      endpoint.removeEventListener('message', onMessage);
-      release();
-      if (passes) port.acceptOffloads?.([]);
-    },
-  };
+  return { counters, close };
 }
 
 function copyOf(offload: Offload): Offload {

@@ -32,4 +32,6 @@ export interface LinkPort {
   onTransmit: ((frame: Uint8Array, offload?: Offload) => void) | undefined;
   /** For the adapter to say what it does to unfinished frames; until then every frame that leaves is finished. */
   acceptOffloads?(kinds: readonly OffloadKind[]): void;
+  /** Has `close` called when the port ends with what it belongs to; the returned function forgets that. */
+  onceClosed?(close: () => void): () => void;
 }

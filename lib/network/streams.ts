@@ -14,7 +14,7 @@ import {
   noTraffic,
   receiveFrame,
 } from './attachment.js';
-import type { LinkPort } from './port.js';
+import type { LinkPort, Offload } from './port.js';
 
 /** The convention: two ends of one pipe. */
 export interface FrameStreams {
@@ -38,14 +38,23 @@ export function linkStreams(port: LinkPort, options: StreamsOptions = {}): LinkS
   const queueFrames = options.queueFrames ?? 1024;
   let out: ReadableStreamDefaultController<Uint8Array> | undefined;
   let inward: WritableStreamDefaultController | undefined;
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     if (out === undefined || (out.desiredSize ?? 0) <= 0 || (offload !== undefined && !isDone(offload))) {
       counters.droppedFrames++;
       return;
     }
     out.enqueue(copyFrame(frame));
     counters.transmittedFrames++;
-  });
+  };
+  const close = (): void => {
+    release();
+    const [reading, writing] = [out, inward];
+    out = undefined;
+    inward = undefined;
+    reading?.close();
+    writing?.error(new Error('the port was unplugged'));
+  };
+  const release = claimPort(port, transmit, close);
   const readable = new ReadableStream<Uint8Array>(
     {
       start: (controller) => {
@@ -58,14 +67,6 @@ export function linkStreams(port: LinkPort, options: StreamsOptions = {}): LinkS
     },
     new CountQueuingStrategy({ highWaterMark: queueFrames }),
   );
-  const close = (): void => {
-    release();
-    const [reading, writing] = [out, inward];
-    out = undefined;
-    inward = undefined;
-    reading?.close();
-    writing?.error(new Error('the port was unplugged'));
-  };
   const writable = new WritableStream<Uint8Array>({
     start: (controller) => {
       inward = controller;

@@ -11,7 +11,7 @@ import {
   noTraffic,
   receiveFrame,
 } from './attachment.js';
-import type { LinkPort } from './port.js';
+import type { LinkPort, Offload } from './port.js';
 
 /** What is used of a `V86` object; nothing of the package is imported. */
 export interface V86Emulator {
@@ -37,7 +37,7 @@ export function attachV86(port: LinkPort, emulator: V86Emulator, options: V86Lin
   const sendEvent = `net${card}-send`;
   const receiveEvent = `net${card}-receive`;
   const counters = noTraffic();
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     if (offload !== undefined && !isDone(offload)) {
       counters.droppedFrames++;
       return;
@@ -45,14 +45,13 @@ export function attachV86(port: LinkPort, emulator: V86Emulator, options: V86Lin
     counters.transmittedFrames++;
     // The emulator may keep it until the guest has offered a buffer.
     bus.send(receiveEvent, copyFrame(frame));
-  });
+  };
+  const close = (): void => {
+    emulator.remove_listener(sendEvent, onFrame);
+    release();
+  };
+  const release = claimPort(port, transmit, close);
   const onFrame = (frame: Uint8Array): void => receiveFrame(port, frame, counters);
   emulator.add_listener(sendEvent, onFrame);
-  return {
-    counters,
-    close: () => {
-      emulator.remove_listener(sendEvent, onFrame);
-      release();
-    },
-  };
+  return { counters, close };
 }

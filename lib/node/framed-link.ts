@@ -27,18 +27,20 @@ export interface FramingOptions {
   readonly header?: 'none' | 'virtio';
 }
 
-/** Plugs a port into what `link` gives at the moment; returns what lets it go. */
+/** Plugs a port into what `link` gives at the moment; returns what lets it go. `close` is called if the port ends. */
 export function claimForLink(
   port: LinkPort,
   options: FramingOptions,
   counters: LinkCounters,
   link: () => FramedLink | undefined,
+  close: () => void,
 ): () => void {
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     const current = link();
     if (current === undefined) counters.droppedFrames++;
     else current.transmit(frame, offload);
-  });
+  };
+  const release = claimPort(port, transmit, close);
   if (options.header !== 'virtio') return release;
   port.acceptOffloads?.(EVERY_OFFLOAD);
   return () => {

@@ -174,7 +174,7 @@ async function openUplink(
     attach: (port) => {
       needEthernet(port, 'passt');
       release?.();
-      release = claimPort(port, (frame, offload) => cable.onTransmit?.(frame, offload));
+      release = claimPort(port, (frame, offload) => cable.onTransmit?.(frame, offload), close);
       cable.target = port;
     },
     close,

@@ -55,7 +55,18 @@ export async function listenForQemu(port: LinkPort, options: FramedPeerOptions):
     });
     options.onPeer?.('connected');
   });
-  const release = claimForLink(port, options, counters, () => link);
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    isClosed = true;
+    closing ??= new Promise((resolve) => {
+      release();
+      link?.close();
+      link = undefined;
+      server.close(() => resolve());
+    });
+    return closing;
+  };
+  const release = claimForLink(port, options, counters, () => link, close);
   try {
     await listen(server, options.path);
   } catch (error) {
@@ -67,13 +78,7 @@ export async function listenForQemu(port: LinkPort, options: FramedPeerOptions):
     get isConnected() {
       return link !== undefined;
     },
-    close: async () => {
-      if (isClosed) return;
-      isClosed = true;
-      release();
-      link?.close();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    close,
   };
 }
 
@@ -97,7 +102,12 @@ export function attachSocket(
   counters = noTraffic(),
 ): FramedAttachment {
   let link: FramedLink | undefined;
-  const release = claimForLink(port, options, counters, () => link);
+  const close = (): Promise<void> => {
+    release();
+    link?.close();
+    return gone;
+  };
+  const release = claimForLink(port, options, counters, () => link, close);
   const gone = new Promise<void>((resolve) => {
     socket.on('close', () => {
       link = undefined;
@@ -112,11 +122,7 @@ export function attachSocket(
     get isConnected() {
       return link !== undefined;
     },
-    close: () => {
-      release();
-      link?.close();
-      return gone;
-    },
+    close,
   };
 }
 
@@ -139,7 +145,18 @@ function keepConnected(port: LinkPort, options: ConnectOptions): FramedAttachmen
   let timer: ReturnType<typeof setTimeout> | undefined;
   let connecting: Socket | undefined;
   let isClosed = false;
-  const release = claimForLink(port, options, counters, () => link);
+  const close = async (): Promise<void> => {
+    isClosed = true;
+    release();
+    clearTimeout(timer);
+    const socket = connecting;
+    if (socket === undefined) return;
+    const gone = new Promise((resolve) => socket.once('close', resolve));
+    if (link === undefined) socket.destroy();
+    else link.close();
+    await gone;
+  };
+  const release = claimForLink(port, options, counters, () => link, close);
   const connect = (): void => {
     timer = undefined;
     const socket = createConnection({ path: options.path });
@@ -167,17 +184,7 @@ function keepConnected(port: LinkPort, options: ConnectOptions): FramedAttachmen
     get isConnected() {
       return link !== undefined;
     },
-    close: async () => {
-      isClosed = true;
-      release();
-      clearTimeout(timer);
-      const socket = connecting;
-      if (socket === undefined) return;
-      const gone = new Promise((resolve) => socket.once('close', resolve));
-      if (link === undefined) socket.destroy();
-      else link.close();
-      await gone;
-    },
+    close,
   };
 }
 

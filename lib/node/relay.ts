@@ -19,7 +19,7 @@ import {
   needEthernet,
   noTraffic,
 } from '../network/attachment.js';
-import type { LinkPort } from '../network/port.js';
+import type { LinkPort, Offload } from '../network/port.js';
 
 /** What is known of a guest that asks to come in. */
 export interface RelayVisitor {
@@ -150,7 +150,7 @@ function attachWebSocket(
   const queueBytes = options.queueBytes ?? 0x10_0000;
   const binary = { binary: true };
   let texts = 0;
-  const release = claimPort(port, (frame, offload) => {
+  const transmit = (frame: Uint8Array, offload?: Offload): void => {
     const isOpen = socket.readyState === socket.OPEN;
     const fits = socket.bufferedAmount + frame.length <= queueBytes;
     if (!isOpen || !fits || (offload !== undefined && !isDone(offload))) {
@@ -160,7 +160,13 @@ function attachWebSocket(
     counters.transmittedFrames++;
     // What does not leave at once is kept by reference.
     socket.send(Buffer.from(frame), binary);
-  });
+  };
+  const close = (): void => {
+    release();
+    socket.off('message', onMessage);
+    socket.close(GOING_AWAY);
+  };
+  const release = claimPort(port, transmit, close);
   const onMessage = (message: unknown, isBinary: boolean): void => {
     if (!isBinary || !(message instanceof Uint8Array)) {
       counters.malformedFrames++;
@@ -181,14 +187,7 @@ function attachWebSocket(
   socket.on('message', onMessage);
   socket.on('error', onError);
   socket.once('close', release);
-  return {
-    counters,
-    close: () => {
-      release();
-      socket.off('message', onMessage);
-      socket.close(GOING_AWAY);
-    },
-  };
+  return { counters, close };
 }
 
 function attachGuest(

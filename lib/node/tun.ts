@@ -72,7 +72,11 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
   const writer = new TunWriter(system, device.fd, offload);
   let release: () => void;
   try {
-    release = claimPort(port, (frame, left) => writer.write(frame, left));
+    release = claimPort(
+      port,
+      (frame, left) => writer.write(frame, left),
+      () => closeOnce(),
+    );
   } catch (error) {
     closeSync(device.fd);
     throw error;
@@ -96,6 +100,10 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
     // The last descriptor takes the device down, which waits for the kernel: not on this thread.
     await new Promise<void>((resolve) => closeFile(device.fd, () => resolve()));
   };
+  const closeOnce = (): Promise<void> => {
+    closing ??= close();
+    return closing;
+  };
   return {
     name: device.name,
     offloads: device.offloads,
@@ -103,10 +111,7 @@ export async function attachTun(port: LinkPort, options: TunOptions = {}): Promi
     unref: () => {
       socket.unref();
     },
-    close: () => {
-      closing ??= close();
-      return closing;
-    },
+    close: closeOnce,
   };
 }
 

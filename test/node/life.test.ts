@@ -75,6 +75,38 @@ describe('a process with adapters', () => {
     }
   });
 
+  it('ends by itself once the gateway is closed that its links are plugged into', () => {
+    const code = `
+      import { createGateway } from './dist/index.js';
+      import { captureToFile, connectToQemu, listenForQemu } from './dist/node/index.js';
+      const names = ['a', 'b', 'c'];
+      const gateway = createGateway({
+        interfaces: names.map((name) => ({ name, link: 'ethernet', addresses: [], advertise: {} })),
+      });
+      const path = ${JSON.stringify(join(copy.folder, 'g'))};
+      const [a, b, c] = gateway.interfaces;
+      const links = [
+        await listenForQemu(a, { path }),
+        await connectToQemu(b, { path }),
+        await connectToQemu(c, { path: path + '.none', reconnectMs: 1 }),
+      ];
+      captureToFile(gateway, path + '.pcapng');
+      gateway.close();
+      await Promise.all(links.map((link) => link.close()));
+      console.log(links.map((link) => link.isConnected).join());`;
+    expect(run(copy.folder, code)).toEqual({ status: 0, stdout: 'false,false,false\n', stderr: '' });
+  });
+
+  it.skipIf(!hasTun)('ends by itself once the gateway of a TUN device is closed', () => {
+    const code = `
+      import { createGateway } from './dist/index.js';
+      import { attachTun } from './dist/node/index.js';
+      const gateway = createGateway({ interfaces: [{ name: 'lan', addresses: ['10.0.0.1/24'] }] });
+      await attachTun(gateway.interface('lan'), { offload: 'virtio' });
+      gateway.close();`;
+    expect(run(copy.folder, code, 'own network')).toEqual({ status: 0, stdout: '', stderr: '' });
+  });
+
   it.skipIf(!hasTun)('leaves at once with a TUN device open', () => {
     const code = `
       import { attachTun } from './dist/node/index.js';
