@@ -49,6 +49,7 @@ export class Bindings {
   readonly #current = new Int32Array(KEY_WORDS);
   readonly #chosen = new Int32Array(KEY_WORDS);
   readonly #reply = new Int32Array(KEY_WORDS);
+  readonly #touched = new Int32Array(1);
   readonly #address = new Int32Array(4);
 
   constructor(table: ConntrackTable, random: Random) {
@@ -108,7 +109,8 @@ export class Bindings {
       reply[4 + i] = word;
       isSame = false;
     }
-    if (!isSame && this.sources.mayHaveMoved(entry) === 1) return 0;
+    const bucket = this.sources.bucketOf(entry);
+    if (!isSame && this.sources.mayHaveMoved(bucket) === 1) return 0;
     const reservations = this.unique.claims.reservations;
     if (reservations.count > 0) {
       const protocol = (reply[KEY_KIND] as number) & 255;
@@ -118,11 +120,13 @@ export class Bindings {
     }
     const tuple = entries.tuple(entry, REPLY);
     const hash = isSame ? entries.hash(tuple) : table.hashKey(reply);
+    // In a large table memory is slow: both lists are asked for at a time.
+    this.#touched[0] = this.sources.touch(bucket);
     if (table.findHashed(reply, hash, now) !== NIL) return 0;
     if (!isSame) entries.setKey(entry, REPLY, reply, hash);
     entries.setAbsentAt(tuple, table.links);
     entries.setStatus(entry, isSame ? SRC_NAT_DONE : SRC_NAT | SRC_NAT_DONE);
-    this.sources.link(entry);
+    this.sources.linkAt(bucket, entry);
     return 1;
   }
 

@@ -44,7 +44,11 @@ export class SourceIndex {
 
   /** Puts an entry, whose original key never changes again, into the index. */
   link(entry: EntryId): void {
-    const bucket = this.#bucketOfEntry(entry);
+    this.linkAt(this.bucketOf(entry), entry);
+  }
+
+  /** The same for an entry whose bucket is known. */
+  linkAt(bucket: number, entry: EntryId): void {
     this.#chains.link(bucket, entry);
     if (keepsPort(this.#table.entries, entry) === 1) return;
     this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) | (1 << (bucket & 31));
@@ -52,16 +56,21 @@ export class SourceIndex {
 
   /** Takes it out. */
   unlink(entry: EntryId): void {
-    const bucket = this.#bucketOfEntry(entry);
+    const bucket = this.bucketOf(entry);
     this.#chains.unlink(bucket, entry);
     if (this.#chains.head(bucket) !== NIL) return;
     this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) & ~(1 << (bucket & 31));
   }
 
-  /** Whether a connection with the unconfirmed entry's source may have got another port than its own: 1 or 0. */
-  mayHaveMoved(entry: EntryId): 0 | 1 {
-    const bucket = this.#bucketOfEntry(entry);
+  /** Whether a connection with the source of a bucket's entries may have got another port than its own: 1 or 0. */
+  mayHaveMoved(bucket: number): 0 | 1 {
     return (((this.#moved[bucket >>> 5] as number) >>> (bucket & 31)) & 1) as 0 | 1;
+  }
+
+  /** Reads what linking into a bucket will change, so that it is under way; returns some word. */
+  touch(bucket: number): number {
+    const first = this.#chains.head(bucket);
+    return first === NIL ? NIL : this.#chains.prev(first);
   }
 
   /**
@@ -102,7 +111,8 @@ export class SourceIndex {
     return 1;
   }
 
-  #bucketOfEntry(entry: EntryId): number {
+  /** Bucket of an entry's source. */
+  bucketOf(entry: EntryId): number {
     const entries = this.#table.entries;
     const original = entries.tuple(entry, ORIGINAL);
     const key = this.#key;
