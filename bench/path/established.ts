@@ -51,9 +51,27 @@ function established(kind: Kind, sizes: readonly number[]): Subject {
   };
 }
 
+function batched(kind: Kind, sizes: readonly number[]): Subject {
+  return {
+    name: `path/${kind}-batch`,
+    operation: `an established packet, ${NAMES[kind]}, 128 to a batch`,
+    group: 'path',
+    sizes,
+    quickSizes: [1024, 102_400],
+    rounds: roundsOf,
+    prepare(flows) {
+      const load = new Load(kind, flows);
+      load.establish();
+      return sampleBursts(load, () => load.sendBatches());
+    },
+  };
+}
+
 export const establishedPaths: Subject[] = [
   established('udp', SIZES),
   established('tcp', SIZES.slice(0, 3)),
   established('udp6', SIZES.slice(0, 3)),
   established('tcp6', SIZES.slice(0, 3)),
+  batched('udp', SIZES),
+  batched('tcp', SIZES.slice(0, 3)),
 ];

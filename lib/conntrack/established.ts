@@ -6,6 +6,7 @@
  * Both `judge` functions look at everything before they write anything: 0 means that nothing was touched and that the
  * packet has to go the long way. They take only what no listener would hear of: no change of state or status.
  */
+import type { Glance } from '../wire/glance.js';
 import type { TrackContext } from './context.js';
 import { type Direction, type Entries, type EntryId, Status, type TupleId } from './entries.js';
 import { Word } from './layout.js';
@@ -150,19 +151,15 @@ export function judgeUdp(
 }
 
 /**
- * What `trackTcp` would do with a sound segment of an ordinary connection. `flags` are such that the segment is an ACK
- * and nothing more (class ACK), and it has no options but timestamps. `payloadBytes` follow its header; `bytes` is the
- * length of its IP packet.
+ * What `trackTcp` would do with a sound segment of an ordinary connection, of which `segment` is an ordinary one, too.
+ * `bytes` is the length of its IP packet.
  */
 export function judgeTcp(
   context: TrackContext,
   entries: Entries,
   entry: EntryId,
   direction: Direction,
-  sequence: number,
-  ack: number,
-  windowField: number,
-  payloadBytes: number,
+  segment: Glance,
   bytes: number,
 ): 0 | 1 {
   const words = entries.words;
@@ -175,7 +172,10 @@ export function judgeTcp(
   const receiverMaxWin = words[receiver + TD_MAXWIN] as number;
   if (senderMaxWin === 0 || receiverMaxWin === 0) return 0;
 
-  const end = (sequence + payloadBytes) | 0;
+  const sequence = segment.sequence;
+  const ack = segment.acknowledgement;
+  const windowField = segment.window;
+  const end = (sequence + segment.payloadBytes) | 0;
   const senderEnd = words[sender + TD_END] as number;
   const senderMaxEnd = words[sender + TD_MAXEND] as number;
   const receiverEnd = words[receiver + TD_END] as number;

@@ -3,6 +3,7 @@
  */
 import type { DropReason } from '../counters.js';
 import type { Engine } from '../engine.js';
+import type { Host } from '../host.js';
 import type { Packet } from '../wire/packet.js';
 import type { Interfaces } from './interfaces.js';
 import type { AnswerLimits } from './limits.js';
@@ -23,11 +24,13 @@ export interface NeighbourMessages {
 }
 
 /** The router as its parts see it. */
-export interface RouterCore extends OptionsHost {
+export interface RouterCore {
   readonly engine: Engine;
+  readonly host: Host;
   readonly interfaces: Interfaces;
   readonly routes: Routes;
   readonly passages: Passages;
+  readonly optionsHost: OptionsHost;
   readonly settings: RouterSettings;
   readonly limits: AnswerLimits;
   /** Ports of the router's own addresses that are taken. */

@@ -112,7 +112,7 @@ export function sendError4(
     core.sourceFor(4, packet.addresses, 0, words);
     source = words[0]!;
   }
-  const options = echoOptions(passage, source, core);
+  const options = echoOptions(passage, source, core.optionsHost);
   if (options === undefined || !isAllowed4(core, packet.addresses[0]!, type, code, routeType)) return;
   const room = Math.min(ERROR_BYTES, mtu) - IPV4_HEADER_BYTES - options.length - ICMP_HEADER_BYTES;
   if (room <= IPV4_HEADER_BYTES) return;

@@ -97,7 +97,7 @@ function deliverIcmp(core: RouterCore, passage: Passage): void {
     message.set(packet.bytes.subarray(at, at + ICMP_BYTES + 4));
     message[0] = TIMESTAMP_REPLY;
     message[1] = 0;
-    const time = core.timeOfDayMs() % DAY_MS;
+    const time = core.optionsHost.timeOfDayMs() % DAY_MS;
     put32(message, ICMP_BYTES + 4, time);
     put32(message, ICMP_BYTES + 8, time);
     reply(core, passage, message);
@@ -112,7 +112,7 @@ function reply(core: RouterCore, passage: Passage, message: Uint8Array): void {
     if (core.sourceFor(4, packet.addresses, 0, words) === 0) return;
     source = words[0]!;
   }
-  const options = echoOptions(passage, source, core);
+  const options = echoOptions(passage, source, core.optionsHost);
   if (options === undefined || !leadsOn(core.routes.find(4, packet.addresses, 0, 0))) return;
   const bytes = makeIpv4(
     {
@@ -203,7 +203,7 @@ function deliverTcp(core: RouterCore, passage: Passage): void {
   const tcp = resetFor(packet);
   const turned = swapped(packet);
   if (turned[0] === 0) core.sourceFor(4, packet.addresses, 0, turned);
-  const options = echoOptions(passage, turned[0]!, core);
+  const options = echoOptions(passage, turned[0]!, core.optionsHost);
   if (tcp !== undefined && options !== undefined && leadsOn(core.routes.find(4, packet.addresses, 0, 0))) {
     const bytes = makeIpv4(
       {

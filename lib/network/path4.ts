@@ -51,7 +51,7 @@ export function routeIncoming4(core: RouterCore, passage: Passage): Way {
   if (way === GONE || packet.transport === packet.start + IPV4_HEADER_BYTES) {
     return way === GONE ? GONE : finishWay(core, passage, way);
   }
-  const wrong = readOptions(passage, core);
+  const wrong = readOptions(passage, core.optionsHost);
   if (wrong > 0) {
     sendError4(core, passage, Icmp.PARAMETER_PROBLEM, 0, wrong << 24);
     core.drop(passage, DropReason.BAD_OPTIONS);
@@ -175,7 +175,8 @@ function exceeds(passage: Passage, mtu: number): boolean {
 
 /** What comes between FORWARD and POSTROUTING: options get our address. */
 export function afterForward4(core: RouterCore, passage: Passage): void {
-  if (passage.packet.transport > passage.packet.start + IPV4_HEADER_BYTES) finishOptions(passage, core);
+  if (passage.packet.transport > passage.packet.start + IPV4_HEADER_BYTES)
+    finishOptions(passage, core.optionsHost);
 }
 
 /**

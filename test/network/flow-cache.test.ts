@@ -107,7 +107,7 @@ class Side {
       flowCache,
       seed: 1,
       random: new SeededRandom(5),
-      maxConnections: 64,
+      maxConnections: 16_384,
       interfaces: [
         { name: 'lan', addresses: ['10.0.0.1/24', 'fd00:a::1/64'] },
         { name: 'wan', addresses: ['203.0.113.1/24', '2001:db8:1::1/64'], mtu: 1400 },
@@ -243,4 +243,52 @@ describe('the flow cache', () => {
     );
     expect(short).toBeGreaterThan(2000);
   });
+
+  it('takes packets in batches as it takes them one by one', () => {
+    fc.assert(
+      fc.property(fc.array(packet, { minLength: 1, maxLength: 300, size: 'max' }), (packets) => {
+        const sides = [new Side(true), new Side(true)];
+        // More connections than the prefetch finds too few to bother about.
+        for (const { router } of sides) fill(router);
+        const ends = FLOWS.map(() => new Ends());
+        let batch: Uint8Array[] = [];
+        let from = LAN;
+        const flush = () => {
+          for (const bytes of batch) sides[0]!.receive(from, bytes, 20);
+          sides[1]!.router.processBatch(
+            from,
+            batch.map((bytes) => bytes.slice()),
+            batch.length,
+            20,
+          );
+          batch = [];
+        };
+        for (const { flow, reply, length, pace, extra } of packets) {
+          const one = FLOWS[flow]!;
+          const segment = one.protocol === 'tcp' ? ends[flow]!.segment(reply, length, pace) : '';
+          const bytes = bytesOf(`${one.text(reply)} ${segment} len ${length} ${extra}`);
+          if (bytes === undefined) continue;
+          const side = reply ? one.to : one.from;
+          if (side !== from) flush();
+          from = side;
+          batch.push(bytes);
+        }
+        flush();
+        expect(sides[1]!.sent).toEqual(sides[0]!.sent);
+        expect(sides[1]!.state(20)).toEqual(sides[0]!.state(20));
+      }),
+      { numRuns: 5, endOnFailure: true },
+    );
+  });
 });
+
+/** Nine thousand connections of a flood. */
+function fill(router: Router): void {
+  const bytes = parsePacket('udp 10.0.0.99:1 > 1.1.1.9:1 nosum');
+  for (let port = 1; port <= 9000; port++) {
+    const one = bytes.slice();
+    one[20] = port >>> 8;
+    one[21] = port;
+    router.receive(LAN, one, 10);
+  }
+}

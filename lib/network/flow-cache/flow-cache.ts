@@ -20,7 +20,9 @@ import type { Interfaces } from '../interfaces.js';
 import type { Passage, PassageLearner, Passages } from '../passage.js';
 import type { Routes } from '../routes.js';
 import { Forward4 } from './forward4.js';
+import { Forward6 } from './forward6.js';
 import { Paths } from './paths.js';
+import { Prefetch } from './prefetch.js';
 import { Shortcut } from './shortcut.js';
 
 const NONE = Shortcut.NONE;
@@ -57,6 +59,7 @@ export class FlowCache implements PassageLearner {
   readonly #routes: Routes;
   readonly #observers: RulesObservers;
   readonly #paths: Paths;
+  readonly #prefetch = new Prefetch();
   readonly #recorded = new Int32Array(MOST_RULES);
   #table: ConntrackTable | undefined;
   #forward: Forward | undefined;
@@ -75,9 +78,11 @@ export class FlowCache implements PassageLearner {
     this.#paths = new Paths(this.#rules);
     this.#rules.beforeReading = () => this.#paths.settle();
     router.engine.tracker.eachTable((table) => {
-      if (table.version !== version || version === 6) return;
+      if (table.version !== version) return;
       this.#table = table;
-      this.#forward = new Forward4(router.engine.tracker.context, table, this.#paths);
+      const { context } = router.engine.tracker;
+      this.#forward =
+        version === 4 ? new Forward4(context, table, this.#paths) : new Forward6(context, table, this.#paths);
     });
   }
 
@@ -96,6 +101,11 @@ export class FlowCache implements PassageLearner {
     const seen = this.#rules.generation + this.#routes.generation;
     if (seen !== this.#seen) this.#forget(seen);
     return forward.forward(inInterface, bytes, start);
+  }
+
+  /** Touches what `packets[from, to)` will look for, see `prefetch.ts`. */
+  prefetch(packets: readonly Uint8Array[], from: number, to: number, start: number): void {
+    if (this.#table !== undefined) this.#prefetch.touch(this.#table, packets, from, to, start);
   }
 
   /** Packets that went the short way, ever. */

@@ -11,16 +11,13 @@ import type { Entries, EntryId } from '../../conntrack/entries.js';
 import { Direction, Status } from '../../conntrack/entries.js';
 import { findTuple4, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
 import { Word } from '../../conntrack/layout.js';
-import { TCP_FLAG_CLASSES, TcpClass } from '../../conntrack/protocols/tcp-states.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
-import { sumRange } from '../../wire/checksum.js';
+import { Glance } from '../../wire/glance.js';
 import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
 const NONE = Shortcut.NONE;
 const LEARN = Shortcut.LEARN;
-const FLAG_CLASSES = TCP_FLAG_CLASSES;
-const CLASS_ACK = TcpClass.ACK;
 const SRC_NAT = Status.SRC_NAT;
 const ORIGINAL = Direction.ORIGINAL;
 
@@ -28,7 +25,6 @@ const TCP = 6;
 const UDP = 17;
 const HEADER_BYTES = 20;
 const UDP_BYTES = 8;
-const TCP_BYTES = 20;
 /** Version 4, five words of header. */
 const PLAIN = 0x45;
 /** More fragments, offset, and the reserved bit. */
@@ -47,6 +43,7 @@ export class Forward4 {
   readonly #table: ConntrackTable;
   readonly #entries: Entries;
   readonly #paths: Paths;
+  readonly #glance = new Glance();
   /** One past the last byte of the packet that was forwarded last. */
   endOffset = 0;
 
@@ -92,34 +89,10 @@ export class Forward4 {
     const context = this.#context;
     const transportBytes = total - HEADER_BYTES;
     const end = start + total;
+    const glance = this.#glance;
     const pseudoSum = addressSum + protocol + transportBytes;
-    let checksumAt = transport + 6;
-    let sequence = 0;
-    let ack = 0;
-    let window = 0;
-    let payloadBytes = 0;
-    if (protocol === UDP) {
-      const udpBytes = u16(bytes, transport + 4);
-      if (udpBytes < UDP_BYTES || udpBytes > transportBytes) return NONE;
-      if (u16(bytes, checksumAt) === 0) checksumAt = -1;
-    } else {
-      if (protocol !== TCP || transportBytes < TCP_BYTES) return NONE;
-      const offsetFlags = u16(bytes, transport + 12);
-      const headerBytes = (offsetFlags >>> 12) << 2;
-      if (headerBytes !== TCP_BYTES) {
-        if (headerBytes !== 32 || transportBytes < 32) return NONE;
-        if (u16(bytes, transport + 20) !== 0x0101 || u16(bytes, transport + 22) !== 0x080a) return NONE;
-      }
-      if (FLAG_CLASSES[offsetFlags & 63] !== CLASS_ACK) return NONE;
-      sequence = (u16(bytes, transport + 4) << 16) | u16(bytes, transport + 6);
-      ack = (u16(bytes, transport + 8) << 16) | u16(bytes, transport + 10);
-      window = u16(bytes, transport + 14);
-      payloadBytes = transportBytes - headerBytes;
-      checksumAt = transport + 16;
-    }
-    if (checksumAt >= 0 && context.settings.checksum === 1) {
-      if (sumRange(bytes, transport, end, pseudoSum) !== 0xffff) return NONE;
-    }
+    if (protocol !== UDP && protocol !== TCP) return NONE;
+    if (glance.read(bytes, protocol, transport, end, pseudoSum, context.settings.checksum) === 0) return NONE;
 
     const entries = this.#entries;
     const words = entries.words;
@@ -141,10 +114,11 @@ export class Forward4 {
     const taken =
       protocol === UDP
         ? judgeUdp(context, entries, entry, direction, total)
-        : judgeTcp(context, entries, entry, direction, sequence, ack, window, payloadBytes, total);
+        : judgeTcp(context, entries, entry, direction, glance, total);
     if (taken === 0) return NONE;
 
     // It goes. TTL and both ends of the translation in one adjustment of each checksum (RFC 1624 equation 3).
+    const checksumAt = glance.checksumAt;
     let headerChange = (~headerChecksum & 0xffff) + (~life & 0xffff) + life - 0x100;
     if (known[path + TRANSLATES] === 1) {
       const status = entries.status(entry);
