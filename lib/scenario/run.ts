@@ -146,7 +146,8 @@ function buildRouter(trace: Trace, random: TraceRandom): Router {
     sockets: trace.sockets.map(({ proto, addr, port }) => ({
       protocol: proto,
       port,
-      ...(addr === undefined ? {} : { address: addr }),
+      // As the recorder binds them: without an address every one of IPv4, and none of IPv6.
+      address: addr ?? '0.0.0.0',
     })),
     random,
     maxConnections: capacityOf(sysctls[MAX_NAME]),
