@@ -21,6 +21,20 @@ function blockAfter(comment: string): string {
   return block[1];
 }
 
+const hasPasst = spawnSync('passt', ['--version'], { stdio: 'ignore' }).status === 0;
+if (!hasPasst) console.warn("SKIPPED: the README's gateway: missing passt");
+
+test.skipIf(!hasPasst)("the README's gateway runs, and ends when it is closed", () => {
+  const file = join(copy.folder, 'gateway.mjs');
+  writeFileSync(file, `${blockAfter('gateway')}gateway.close();\n`);
+  const ran = spawnSync(process.execPath, [file], { encoding: 'utf8', cwd: copy.folder, timeout: 20_000 });
+  expect({ stdout: ran.stdout, stderr: ran.stderr, status: ran.status }).toEqual({
+    stdout: '',
+    stderr: '',
+    status: 0,
+  });
+});
+
 describe('the example in the README', () => {
   /** Runs code as if pasted into a file of a project that has the package. */
   function run(code: string): string {
