@@ -26,7 +26,7 @@ import type { JSONPath } from './json-document.js';
 /** Keys that only a restart changes. */
 const FIXED = ['tracking', 'invalid', 'maxConnections'] as const;
 const FIXED_OF_INTERFACES = [
-  ...(['name', 'link', 'mtu', 'mac', 'adapter', 'capture'] as const),
+  ...(['name', 'link', 'mtu', 'routeLocalnet', 'mac', 'adapter', 'capture'] as const),
   ...(['stations', 'dhcp', 'advertise'] as const),
 ];
 const FIXED_OF_DNS = ['on', 'maxInFlight', 'maxPerClient'] as const;

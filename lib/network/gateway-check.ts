@@ -39,6 +39,7 @@ const INTERFACE: Names<GatewayInterfaceOptions> = {
   addresses: true,
   link: true,
   mtu: true,
+  routeLocalnet: true,
   mac: true,
   stations: true,
   neighbours: true,

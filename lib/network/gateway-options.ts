@@ -21,6 +21,8 @@ export interface GatewayInterfaceOptions {
   readonly addresses: readonly string[];
   /** Largest IP packet, bytes. Default 1500. */
   readonly mtu?: number;
+  /** Whether IPv4 packets from and to 127.0.0.0/8 may come in and leave by it, as DNAT to 127.0.0.1 needs. Default no. */
+  readonly routeLocalnet?: boolean;
   /** Ethernet: the gateway's own address. Default: a random, locally administered one. */
   readonly mac?: string;
   /** Ethernet: limits and times of the neighbour table. */

@@ -96,10 +96,11 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
       ...options,
       random,
       reaper: { clock: this.#clock, ...options.reaper },
-      interfaces: plans.map(({ options: { name, mtu }, addresses }) => ({
+      interfaces: plans.map(({ options: { name, mtu, routeLocalnet }, addresses }) => ({
         name,
         addresses,
         mtu: mtu ?? DEFAULT_MTU,
+        ...(routeLocalnet === undefined ? {} : { routeLocalnet }),
       })),
     });
     this.engine = this.router.engine;

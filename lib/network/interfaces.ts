@@ -24,6 +24,8 @@ export interface InterfaceOptions {
   readonly mtu?: number;
   /** What the link does to unfinished packets. Default nothing: every packet leaves finished. */
   readonly offloads?: readonly OffloadKind[];
+  /** Whether IPv4 packets from and to 127.0.0.0/8 may come in and leave by it: route_localnet. Default no. */
+  readonly routeLocalnet?: boolean;
 }
 
 /** An address of an interface. */
@@ -40,6 +42,8 @@ interface Interface {
   readonly mtu: number;
   /** `OffloadBit`s. */
   offloads: number;
+  /** 1 or 0. */
+  routeLocalnet: number;
   addresses: InterfaceAddress[];
 }
 
@@ -54,10 +58,13 @@ export class Interfaces {
   readonly loopback: number;
   /** Addresses that are loopback's alone. */
   readonly loopbacks: LoopbackPrefixes;
+  /** route_localnet of all interfaces, whatever their own says: 1 or 0. */
+  allRouteLocalnet = 0;
 
   constructor(options: readonly InterfaceOptions[], loopbackPrefixes: readonly string[] = []) {
     this.loopbacks = new LoopbackPrefixes(loopbackPrefixes);
-    for (const { name, device, addresses, mtu = DEFAULT_MTU, offloads = [] } of options) {
+    for (const one of options) {
+      const { name, device, addresses, mtu = DEFAULT_MTU, offloads = [] } = one;
       const known = device ?? name;
       if (known === '' || this.find(known) > 0 || known === 'lo') {
         throw new ConfigurationError('conflict', 'an interface needs a name of its own', { word: known });
@@ -68,10 +75,11 @@ export class Interfaces {
           expected: `${LEAST_MTU} to 65535 bytes`,
         });
       }
-      this.#all.push({ name: known, mtu, offloads: offloadBits(offloads), addresses: [] });
+      const routeLocalnet = one.routeLocalnet === true ? 1 : 0;
+      this.#all.push({ name: known, mtu, offloads: offloadBits(offloads), routeLocalnet, addresses: [] });
       for (const text of addresses) this.add(this.#all.length, text);
     }
-    this.#all.push({ name: 'lo', mtu: LOOPBACK_MTU, offloads: 0, addresses: [] });
+    this.#all.push({ name: 'lo', mtu: LOOPBACK_MTU, offloads: 0, routeLocalnet: 0, addresses: [] });
     this.loopback = this.#all.length;
     this.add(this.loopback, '127.0.0.1/8');
     this.add(this.loopback, '::1/128');
@@ -103,6 +111,30 @@ export class Interfaces {
   setOffloads(index: number, kinds: readonly OffloadKind[]): void {
     const one = this.#all[index - 1];
     if (one !== undefined) one.offloads = offloadBits(kinds);
+  }
+
+  /** Whether IPv4 loopback addresses may come in and leave by an interface: 1 or 0. */
+  routesLocalnet(index: number): number {
+    return this.allRouteLocalnet | (this.#all[index - 1] as Interface).routeLocalnet;
+  }
+
+  /**
+   * Whether packets with the source in `addresses[0..3]` may not leave by `out`: loopback addresses do not leave the host,
+   * but where route_localnet lets them.
+   */
+  isStranded(version: number, addresses: Int32Array, out: number): boolean {
+    if (out === this.loopback || !this.loopbacks.covers(version, addresses, 0)) return false;
+    return version === 6 || this.routesLocalnet(out) === 0;
+  }
+
+  /** The interface's own route_localnet; undefined for an index that is none. */
+  routeLocalnet(index: number): number | undefined {
+    return this.#all[index - 1]?.routeLocalnet;
+  }
+
+  setRouteLocalnet(index: number, value: number): void {
+    const one = this.#all[index - 1];
+    if (one !== undefined) one.routeLocalnet = value;
   }
 
   addresses(index: number): readonly InterfaceAddress[] {

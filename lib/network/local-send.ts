@@ -48,7 +48,7 @@ export function prepareLocal(
   const mtu = interfaces.mtu(out);
   if (offload === undefined && bytes.length > mtu) return EMSGSIZE;
   const { loopback, loopbacks } = interfaces;
-  if (out !== loopback && loopbacks.covers(version, packet.addresses, 0)) return EINVAL;
+  if (interfaces.isStranded(version, packet.addresses, out)) return EINVAL;
   if (passage.oif > 0 && out !== loopback && loopbacks.covers(version, packet.addresses, 4)) return EINVAL;
   if (version === 4) fillHeader(core, packet, passage.oif);
   if (packet.parse(bytes) !== DropReason.NONE) {

@@ -71,7 +71,7 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
   if (isMulticast4(destination)) {
     if (destination !== ALL_HOSTS) return gone(core, passage, DropReason.NOT_FOR_US);
     passage.routeType = TYPE_MULTICAST;
-    if (isMulticast4(source) || source === LIMITED_BROADCAST || isLoopback(core, source)) {
+    if (isMulticast4(source) || source === LIMITED_BROADCAST || isStray(core, packet, source)) {
       return gone(core, passage, DropReason.MARTIAN);
     }
     return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
@@ -82,7 +82,7 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
     return isAny4(source) ? LOCAL : fromElsewhere(core, passage, LOCAL);
   }
   if (isAny4(source) || isAny4(destination)) return gone(core, passage, DropReason.MARTIAN);
-  if (isLoopback(core, destination) || isLoopback(core, source))
+  if (isStray(core, packet, destination) || isStray(core, packet, source))
     return gone(core, passage, DropReason.MARTIAN);
   packet.outInterface = 0;
   if (isTaken(core, packet) === 1) {
@@ -106,8 +106,9 @@ export function isTaken({ settings }: RouterCore, packet: Packet): 0 | 1 {
   return packet.socket > 0 ? 1 : isMarkedLocal(settings, packet.mark);
 }
 
-function isLoopback(core: RouterCore, word: number): boolean {
-  return core.interfaces.loopbacks.covers4(word);
+/** Loopback addresses come by no link, but where route_localnet lets them. */
+function isStray({ interfaces }: RouterCore, packet: Packet, word: number): boolean {
+  return interfaces.loopbacks.covers4(word) && interfaces.routesLocalnet(packet.inInterface) === 0;
 }
 
 /** Packets from our own addresses cannot come from a link. */

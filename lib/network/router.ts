@@ -117,7 +117,7 @@ export class Router implements RouterCore {
     this.host.core = this;
     this.#departures = new Departures(this, this);
     this.engine.nat.keepFrom(this.ports);
-    this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments);
+    this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments, this.interfaces);
     if (options.flowCache !== false) this.#flows = new FlowCaches(this);
     this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
@@ -431,17 +431,13 @@ export class Router implements RouterCore {
       const before = this.icmpUnderWay;
       if (packet.protocol === ICMP || packet.protocol === ICMPV6)
         this.icmpUnderWay |= icmpBit(packet.version);
-      if (packet.outInterface > 0 && !this.#isStranded(packet)) this.#output(passage);
+      const out = packet.outInterface;
+      if (out > 0 && !this.interfaces.isStranded(packet.version, packet.addresses, out))
+        this.#output(passage);
       this.icmpUnderWay = before;
       this.engine.release(packet);
     }
     this.passages.give();
-  }
-
-  /** Loopback addresses do not leave the host. */
-  #isStranded(packet: Packet): boolean {
-    const isLoopback = this.interfaces.loopbacks.covers(packet.version, packet.addresses, 0);
-    return isLoopback && packet.outInterface !== this.interfaces.loopback;
   }
 
   drop(passage: Passage, reason: DropReason): void {

@@ -5,15 +5,20 @@
 import type { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
 import type { FragmentLimits, Reassembler } from '../fragments/reassembler.js';
+import type { Interfaces } from './interfaces.js';
 import { getRouterSetting, parseSetting, type RouterSettings, setRouterSetting } from './settings.js';
+
+const ROUTE_LOCALNET = /^net\.ipv4\.conf\.([^.]+)\.route_localnet$/;
 
 export class RouterSysctl {
   readonly #settings: RouterSettings;
   readonly #engine: Engine;
   /** Fragments for the router itself that conntrack left alone. */
   readonly #fragments: Reassembler;
+  readonly #interfaces: Interfaces;
 
-  constructor(settings: RouterSettings, engine: Engine, fragments: Reassembler) {
+  constructor(settings: RouterSettings, engine: Engine, fragments: Reassembler, interfaces: Interfaces) {
+    this.#interfaces = interfaces;
     this.#settings = settings;
     this.#engine = engine;
     this.#fragments = fragments;
@@ -22,6 +27,11 @@ export class RouterSysctl {
   /** Throws a ConfigurationError for an unknown name or a bad value. */
   set(name: string, text: string): void {
     if (setRouterSetting(this.#settings, name, text)) return;
+    const link = ROUTE_LOCALNET.exec(name)?.[1];
+    if (link !== undefined) {
+      this.#setRouteLocalnet(link, name, parseSetting(name, text, 0, 1));
+      return;
+    }
     const fragment = this.#fragmentSetting(name);
     if (fragment !== undefined) {
       const [limits, field, unit] = fragment;
@@ -45,11 +55,23 @@ export class RouterSysctl {
   get(name: string): number | undefined {
     const own = getRouterSetting(this.#settings, name);
     if (own !== undefined) return own;
+    const link = ROUTE_LOCALNET.exec(name)?.[1];
+    if (link === 'all') return this.#interfaces.allRouteLocalnet;
+    if (link !== undefined) return this.#interfaces.routeLocalnet(this.#interfaces.find(link));
     if (name === 'net.ipv4.ipfrag_max_dist') return this.#engine.reassembler.maxDistance;
     const fragment = this.#fragmentSetting(name);
     if (fragment !== undefined) return fragment[0][0]![fragment[1]] / fragment[2];
     const conntrack = conntrackName(name);
     return conntrack === undefined ? undefined : this.#engine.sysctl.get(conntrack);
+  }
+
+  /** `all` holds for each interface, `default` for those to come: there are none. */
+  #setRouteLocalnet(link: string, name: string, value: number): void {
+    const interfaces = this.#interfaces;
+    const index = interfaces.find(link);
+    if (link === 'all') interfaces.allRouteLocalnet = value;
+    else if (index > 0) interfaces.setRouteLocalnet(index, value);
+    else if (link !== 'default') throw new ConfigurationError('unknown', 'no such setting', { word: name });
   }
 
   #fragmentSetting(name: string): readonly [FragmentLimits[], keyof FragmentLimits, number] | undefined {

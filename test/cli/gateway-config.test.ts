@@ -42,6 +42,7 @@ const EVERYTHING: GatewayConfig & { $schema: string } = {
       link: 'ethernet',
       addresses: ['10.0.0.1/24', 'fd00:a::1/64'],
       mtu: 1400,
+      routeLocalnet: true,
       mac: '02:00:00:00:00:01',
       adapter: [
         { type: 'qemu', socket: 'a.sock', role: 'connect', reconnectMs: 500 },
@@ -232,7 +233,7 @@ describe('faults', () => {
 }`),
     ).toEqual(
       [
-        "3:22: interfaces[0].adresses: no such key ('adresses'); expected name, link, addresses, mtu, mac, adapter, capture, stations, dhcp, advertise",
+        "3:22: interfaces[0].adresses: no such key ('adresses'); expected name, link, addresses, mtu, routeLocalnet, mac, adapter, capture, stations, dhcp, advertise",
         "3:45: interfaces[0].mtu: out of range ('20'); expected 68 to 65535",
         "3:70: interfaces[0].adapter.type: no such type ('qemo'); expected tun, qemu, passt, relay",
         "4:36: interfaces[1].addresses[0]: not an interface address ('203.0.113.1/33'); expected address/prefix length",
