@@ -4,8 +4,8 @@
  *
  * A node is made so: in each dimension the bounds of the rules' ranges cut the values into intervals. A rule goes to the
  * dimension in which it meets the fewest others, for as few of the values as can be. Rules that hold for too many
- * intervals of theirs are kept for another round of tables, where only the bounds of their like count; rules that
- * nothing tells apart are asked of every packet. An interval that keeps a long list gets a node of its own, in which the
+ * intervals of theirs are kept for another round of tables, where only the bounds of their like count, and in the end for
+ * tables of a few wide intervals; rules that nothing tells apart are asked of every packet. An interval that keeps a long list gets a node of its own, in which the
  * dimension says nothing any more, so that there is an end to it.
  *
  * Memory: the lists of a table hold at most `SPREAD` times as many rules as the table (and some), on each of at most
@@ -28,7 +28,15 @@ const LEAST_TABLE = 4;
 /** A rule may be in this many lists of a table on average, and a table may hold so many more in all. */
 const SPREAD = 4;
 const SPREAD_SPARE = 256;
-const ROUNDS = 4;
+/** Rounds of tables in a node: those before the last go by all bounds, the last by a few. */
+const ROUNDS = 3;
+/** Intervals of a table of the last round: rules may be in each of them. */
+const COARSE_INTERVALS = 16;
+/** A table takes at least one in so many of the rules that are left; in the first round, in the others. */
+const LEAST_SHARE_FIRST = 64;
+const LEAST_SHARE = 8;
+/** Nodes inside one another, behind which a list stays as it is. */
+const DEEPEST = 10;
 /** Slots per interval. */
 const SLOTS = 2;
 /** Rules handled between two interruptions. */
@@ -105,6 +113,13 @@ type Box = readonly { readonly low: number; readonly high: number }[];
 
 const EVERYTHING: Box = Array.from({ length: DIMENSIONS }, () => ({ low: -TOP, high: TOP - 1 }));
 
+/** A table to be written. */
+interface TablePlan {
+  readonly dimension: number;
+  readonly rules: Int32Array;
+  readonly isCoarse: boolean;
+}
+
 /** What a dimension says of the rules of a node. */
 interface Cut {
   readonly bounds: Float64Array;
@@ -129,25 +144,24 @@ class IndexBuilder {
   }
 
   /** Reference of a node for `rules`, ascending; of a list or a rule where that does. */
-  *node(rules: Int32Array, box: Box = EVERYTHING): Generator<void, number> {
+  *node(rules: Int32Array, box: Box = EVERYTHING, depth = 0): Generator<void, number> {
     let rest = rules;
-    const tables: { dimension: number; rules: Int32Array }[] = [];
-    for (let round = 0; round < ROUNDS && rest.length > SHORT_LIST; round++) {
-      const shares = yield* this.#share(rest, box);
+    const tables: TablePlan[] = [];
+    for (let round = 0; round < ROUNDS && rest.length > SHORT_LIST && depth < DEEPEST; round++) {
+      const isCoarse = round === ROUNDS - 1;
+      const shares = yield* this.#share(rest, box, isCoarse);
       const left = shares.pop() as number[];
+      const least = Math.max(LEAST_TABLE, rest.length / (round === 0 ? LEAST_SHARE_FIRST : LEAST_SHARE));
       for (const [dimension, share] of shares.entries()) {
-        if (share.length >= LEAST_TABLE) tables.push({ dimension, rules: Int32Array.from(share) });
+        if (share.length >= least) tables.push({ dimension, rules: Int32Array.from(share), isCoarse });
         else left.push(...share);
       }
-      if (left.length === rest.length) break;
       rest = Int32Array.from(left).sort();
     }
     const always = this.#list(rest);
     if (tables.length === 0) return always;
     const written: number[] = [];
-    for (const { dimension, rules: own } of tables) {
-      written.push(...(yield* this.#table(dimension, own, box)));
-    }
+    for (const plan of tables) written.push(...(yield* this.#table(plan, box, depth)));
     const at = this.#reserve(2 + written.length);
     this.#words[at] = always;
     this.#words[at + 1] = tables.length;
@@ -156,16 +170,17 @@ class IndexBuilder {
   }
 
   /** Rules by the dimension that tells each apart best; last those for which none is good. */
-  *#share(rules: Int32Array, box: Box): Generator<void, number[][]> {
+  *#share(rules: Int32Array, box: Box, isCoarse: boolean): Generator<void, number[][]> {
     const costs = new Float64Array(rules.length).fill(Number.POSITIVE_INFINITY);
     const choices = new Int8Array(rules.length).fill(-1);
     const covers = new Int32Array(rules.length);
     for (let dimension = 0; dimension < DIMENSIONS; dimension++) {
-      const cut = yield* this.#cut(dimension, rules, box);
+      const cut = yield* this.#cut(dimension, rules, box, isCoarse);
       if (cut === undefined) continue;
       const { bounds, loads } = cut;
       const { starts, low, high } = this.#columns[dimension]!;
       const side = box[dimension]!;
+      const widest = isCoarse ? bounds.length - 1 : bounds.length / 2;
       for (let i = 0; i < rules.length; i++) {
         if (this.#isLong(1)) yield;
         const rule = rules[i]!;
@@ -181,7 +196,7 @@ class IndexBuilder {
           const step = 1 + ((last - first) >>> 3);
           for (let n = first; n <= last; n += step) load = Math.max(load, loads[n]!);
         }
-        if (starts[rule] === to || cover > bounds.length / 2) continue;
+        if (starts[rule] === to || cover > widest) continue;
         const cost = (load * cover) / bounds.length;
         if (cost < costs[i]!) {
           costs[i] = cost;
@@ -190,11 +205,11 @@ class IndexBuilder {
         }
       }
     }
-    return this.#withinBudget(rules, choices, covers);
+    return this.#withinBudget(rules, choices, covers, isCoarse ? COARSE_INTERVALS : SPREAD);
   }
 
   /** Shares by dimension, and what would spread too far for its table, or is told apart by nothing. */
-  #withinBudget(rules: Int32Array, choices: Int8Array, covers: Int32Array): number[][] {
+  #withinBudget(rules: Int32Array, choices: Int8Array, covers: Int32Array, spread: number): number[][] {
     const shares: number[][] = Array.from({ length: DIMENSIONS + 1 }, () => []);
     const sums = new Float64Array(DIMENSIONS);
     const counts = new Int32Array(DIMENSIONS);
@@ -206,7 +221,7 @@ class IndexBuilder {
       const dimension = choices[i]!;
       if (dimension < 0) continue;
       const sum = sums[dimension]! + covers[i]!;
-      if (sum > SPREAD * (counts[dimension]! + 1) + SPREAD_SPARE) continue;
+      if (sum > spread * (counts[dimension]! + 1) + SPREAD_SPARE) continue;
       sums[dimension] = sum;
       counts[dimension]!++;
       isTaken[i] = 1;
@@ -218,7 +233,7 @@ class IndexBuilder {
   }
 
   /** The intervals that the rules' ranges cut the box into; undefined if there is nothing to tell apart. */
-  *#cut(dimension: number, rules: Int32Array, box: Box): Generator<void, Cut | undefined> {
+  *#cut(dimension: number, rules: Int32Array, box: Box, isCoarse: boolean): Generator<void, Cut | undefined> {
     const { starts, low, high } = this.#columns[dimension]!;
     const side = box[dimension]!;
     const ends: number[] = [];
@@ -231,7 +246,8 @@ class IndexBuilder {
     }
     if (this.#isLong(ends.length >> 2)) yield;
     if (ends.length === 0) return undefined;
-    const bounds = ascending(ends, side.low);
+    const all = ascending(ends, side.low);
+    const bounds = isCoarse ? someOf(all, COARSE_INTERVALS) : all;
     if (this.#isLong(ends.length >> 2)) yield;
     const loads = new Float64Array(bounds.length + 1);
     for (const rule of rules) {
@@ -248,9 +264,9 @@ class IndexBuilder {
   }
 
   /** Writes a table's bounds, references and slots; gives its words for the node. */
-  *#table(dimension: number, rules: Int32Array, box: Box): Generator<void, number[]> {
+  *#table({ dimension, rules, isCoarse }: TablePlan, box: Box, depth: number): Generator<void, number[]> {
     const { high } = box[dimension]!;
-    const { bounds } = (yield* this.#cut(dimension, rules, box)) as Cut;
+    const { bounds } = (yield* this.#cut(dimension, rules, box, isCoarse)) as Cut;
     const { starts, lists } = yield* this.#spread(dimension, rules, bounds, box);
     const kept: number[] = [];
     const references: number[] = [];
@@ -267,6 +283,7 @@ class IndexBuilder {
             : yield* this.node(
                 list,
                 box.map((side, d) => (d === dimension ? inner : side)),
+                depth + 1,
               );
         if (key !== '') nodes.set(key, reference);
       }
@@ -369,6 +386,18 @@ function ascending(numbers: readonly number[], first: number): Float64Array {
     if (number !== unique[count - 1]) unique[count++] = number;
   }
   return unique.subarray(0, count);
+}
+
+/**
+ * At most `count` of the bounds: the first two and the last, between which the rules' ranges lie, and others as evenly as
+ * can be.
+ */
+function someOf(bounds: Float64Array, count: number): Float64Array {
+  if (bounds.length <= count) return bounds;
+  const step = (bounds.length - 2) / (count - 2);
+  return Float64Array.from({ length: count }, (_, i) =>
+    i === 0 ? bounds[0]! : bounds[1 + Math.floor((i - 1) * step)]!,
+  );
 }
 
 /** Last interval that begins at or below a value, which is not below the first. */
