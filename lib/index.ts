@@ -28,7 +28,11 @@ export { ConfigurationError, type ConfigurationErrorCode, type ErrorPlace } from
 export { AddressType, type Host, StaticHost, type StaticInterface } from './host.js';
 export type { AdvertiseOptions } from './network/advertisements.js';
 export type { Attachment, LinkCounters } from './network/attachment.js';
-export { attachBroadcastChannel, type BroadcastEndpoint } from './network/broadcast-channel.js';
+export {
+  attachBroadcastChannel,
+  type BroadcastChannelOptions,
+  type BroadcastEndpoint,
+} from './network/broadcast-channel.js';
 export type { DhcpLease, DhcpOptions, DhcpServer, FixedStation } from './network/dhcp.js';
 export {
   type DnsAddress,

@@ -2,8 +2,8 @@
  * A BroadcastChannel as an Ethernet segment: every page and worker of the origin that has it open hears each frame.
  * Browser-safe. The message is the frame's bytes, as v86's in-browser network (`v86-inbrowser-0`) has it.
  *
- * The channel copies a message once for each listener and tells nothing of slow ones: no limit here to what the
- * platform queues.
+ * The channel copies a message once for each listener and tells nothing of slow ones, whom the platform queues for without
+ * limit. `queueFrames` bounds what is sent to a segment that says nothing: to a page that is frozen, or hangs.
  */
 import {
   type Attachment,
@@ -15,6 +15,7 @@ import {
   receiveFrame,
 } from './attachment.js';
 import type { LinkPort, Offload } from './port.js';
+import { Unheard } from './unheard.js';
 
 /** What is used of a BroadcastChannel. */
 export interface BroadcastEndpoint {
@@ -23,12 +24,29 @@ export interface BroadcastEndpoint {
   removeEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
 }
 
+export interface BroadcastChannelOptions {
+  /**
+   * Frames that may be sent since anybody was last heard, at least 64; further ones are dropped and counted. Default: no
+   * limit.
+   */
+  readonly queueFrames?: number;
+}
+
 /** Plugs an Ethernet port into a channel. Closing leaves the channel open: it is the caller's. */
-export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoint): Attachment {
+export function attachBroadcastChannel(
+  port: LinkPort,
+  channel: BroadcastEndpoint,
+  options: BroadcastChannelOptions = {},
+): Attachment {
   needEthernet(port, 'a broadcast channel');
+  const unheard = new Unheard(options.queueFrames);
   const counters = noTraffic();
   const transmit = (frame: Uint8Array, offload?: Offload): void => {
     if (offload !== undefined && !isDone(offload)) {
+      counters.droppedFrames++;
+      return;
+    }
+    if (!unheard.add()) {
       counters.droppedFrames++;
       return;
     }
@@ -41,7 +59,10 @@ export function attachBroadcastChannel(port: LinkPort, channel: BroadcastEndpoin
     release();
   };
   const release = claimPort(port, transmit, close);
-  const onMessage = (event: { data: unknown }): void => receiveFrame(port, event.data, counters);
+  const onMessage = (event: { data: unknown }): void => {
+    unheard.heard('all');
+    receiveFrame(port, event.data, counters);
+  };
   channel.addEventListener('message', onMessage);
   return { counters, close };
 }

@@ -154,6 +154,80 @@ describe('a message port', () => {
     plain.end();
   });
 
+  /** An end that keeps what is posted to the other one, which says something now and then. */
+  function silentPeer() {
+    const posted: unknown[] = [];
+    let listener: (event: { data: unknown }) => void = () => {};
+    const endpoint: MessageEndpoint = {
+      postMessage: (message) => void posted.push(message),
+      addEventListener: (_, heard) => {
+        listener = heard;
+      },
+      removeEventListener: () => {},
+    };
+    return { endpoint, posted, say: (data: unknown) => listener({ data }) };
+  }
+  const send = (port: KeepingPort, count: number) => {
+    for (let i = 0; i < count; i++) port.onTransmit?.(frameOf(i));
+  };
+
+  it('has a bounded number of frames under way to a peer of ours that takes none', () => {
+    const { endpoint, posted, say } = silentPeer();
+    const port = new KeepingPort();
+    const { counters } = attachMessagePort(port, endpoint, { acknowledge: 'frames' });
+    expect(posted.splice(0)).toEqual([{ acknowledged: 'all' }]);
+    send(port, 5000);
+    expect([posted.length, counters.transmittedFrames, counters.droppedFrames]).toEqual([1024, 1024, 3976]);
+    say({ acknowledged: 32 });
+    send(port, 100);
+    expect(posted.length).toBe(1024 + 32);
+    // Somebody else listens there now.
+    say({ acknowledged: 'all' });
+    send(port, 2000);
+    expect(posted.length).toBe(1024 + 32 + 1024);
+    // What no peer of ours would say changes nothing.
+    for (const wrong of [-5, 0, 1.5, Number.NaN, '7']) say({ acknowledged: wrong });
+    say({ acknowledged: 1e9 });
+    send(port, 2000);
+    expect(posted.length).toBe(1024 + 32 + 2 * 1024);
+    expect(port.frames).toEqual([]);
+  });
+
+  it('says what it has taken, and ends of ours carry any number of frames', async () => {
+    const { near, far, links, end } = linked({ acknowledge: 'frames', queueFrames: 64 });
+    for (let i = 0; i < 40; i++) {
+      send(near, 32);
+      await far.until(32 * (i + 1));
+      // The acknowledgements are behind the frames.
+      far.onTransmit?.(frameOf(i));
+      await near.until(i + 1);
+    }
+    expect(links.map(({ counters }) => counters.droppedFrames)).toEqual([0, 0]);
+    expect([far.received.length, near.received.length]).toEqual([1280, 40]);
+    end();
+  });
+
+  it('sends so many frames to another peer that says nothing as it is told, and by default any number', () => {
+    const limited = silentPeer();
+    const port = new KeepingPort();
+    const { counters } = attachMessagePort(port, limited.endpoint, { queueFrames: 100 });
+    send(port, 300);
+    expect([limited.posted.length, counters.droppedFrames]).toEqual([100, 200]);
+    limited.say(frameOf(9));
+    send(port, 300);
+    expect(limited.posted.length).toBe(200);
+    expect(port.frames).toEqual([[...frameOf(9)]]);
+    const any = silentPeer();
+    const other = new KeepingPort();
+    attachMessagePort(other, any.endpoint);
+    send(other, 5000);
+    expect(any.posted.length).toBe(5000);
+    for (const queueFrames of [0, 63, 1.5, 1 << 21])
+      expect(() => attachMessagePort(new KeepingPort(), any.endpoint, { queueFrames })).toThrow(
+        '64 to 1048576',
+      );
+  });
+
   it('counts messages that are no frames, and believes no offsets', async () => {
     const { channel, near, links, end } = linked({ offload: 'pass' });
     const wrong: unknown[] = [
@@ -194,6 +268,25 @@ describe('a broadcast channel', () => {
     expect(third.frames).toEqual([[...frameOf(5)], [...frameOf(6)]]);
     for (const link of links) link.close();
     for (const channel of channels) channel.close();
+  });
+
+  it('sends so many frames to a segment that says nothing as it is told', () => {
+    const posted: unknown[] = [];
+    let listener: (event: { data: unknown }) => void = () => {};
+    const port = new KeepingPort();
+    const channel = {
+      postMessage: (message: unknown) => void posted.push(message),
+      addEventListener: (_: 'message', heard: typeof listener) => {
+        listener = heard;
+      },
+      removeEventListener: () => {},
+    };
+    const { counters } = attachBroadcastChannel(port, channel, { queueFrames: 100 });
+    for (let i = 0; i < 300; i++) port.onTransmit?.(frameOf(i));
+    expect([posted.length, counters.transmittedFrames, counters.droppedFrames]).toEqual([100, 100, 200]);
+    listener({ data: frameOf(7) });
+    for (let i = 0; i < 300; i++) port.onTransmit?.(frameOf(i));
+    expect(posted.length).toBe(200);
   });
 
   it('posts no more than the frame: a view would be cloned with its buffer', () => {
