@@ -194,7 +194,8 @@ export class Engine {
 
   /**
    * Does what is due by time alone: the reaper's passes. The reaper starts when tracking is first needed or connections
-   * were restored, and stops when no rule needs it any more and none are left. Call it now and then, or at `nextMs`.
+   * were restored, and stops when no rule needs it any more and none are left. Call it now and then, or at
+   * `reaper.nextMs`; while that is past, a slice of the work is done and more is left for the next call.
    */
   tick(nowMs: number): void {
     if (this.isTracking(4) === 1 || this.isTracking(6) === 1 || this.tracker.count > 0)

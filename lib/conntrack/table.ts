@@ -27,7 +27,7 @@ import {
   type TupleId,
 } from './entries.js';
 import { Extensions } from './extensions.js';
-import { hashKey4, hashKey6, KEY_WORDS } from './tuples.js';
+import { hashKey4, hashKey6, KEY_KIND, KEY_PORTS, KEY_WORDS } from './tuples.js';
 
 /** Why an entry left the table. Names for events in `events.ts`. */
 export const DestroyReason = {
@@ -59,7 +59,10 @@ const BLOCK = 64;
 const LOOK = 12;
 const REAP = 256;
 /** The same of an entry moved to the buckets of another hash. */
-const MOVE = 256;
+const MOVE = 400;
+
+const KEY_SOURCE = 0;
+const KEY_DESTINATION = 4;
 
 /** How tuples are linked: by XXH32; partly by HalfSipHash; all by HalfSipHash. */
 const PLAIN = 0;
@@ -134,9 +137,24 @@ export class ConntrackTable {
     return this.version === 4 ? hashKey4(key, this.#seed) : hashKey6(key, this.#seed);
   }
 
-  /** Hash of an IPv4 key by its words, for `established.ts`. */
-  hashKey4(source: number, destination: number, ports: number, kind: number): number {
-    return hash4(source, destination, ports, kind, this.#seed);
+  /**
+   * Hash by which the tuple of a key is linked, for the flow cache, which walks chains without `find`. While entries are
+   * moved some are linked by another one.
+   */
+  linkedHash(key: Int32Array): number {
+    return this.#mode === KEYED ? this.#keyedHash(key) : this.hashKey(key);
+  }
+
+  /** The same of an IPv4 key by its words. */
+  linkedHash4(source: number, destination: number, ports: number, kind: number): number {
+    if (this.#mode !== KEYED) return hash4(source, destination, ports, kind, this.#seed);
+    const key = this.#key;
+    key.fill(0);
+    key[KEY_SOURCE] = source;
+    key[KEY_DESTINATION] = destination;
+    key[KEY_PORTS] = ports;
+    key[KEY_KIND] = kind;
+    return this.#keyedHash(key);
   }
 
   /** First tuple of the chain that a hash leads to, or NIL. */

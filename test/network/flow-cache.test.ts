@@ -54,7 +54,7 @@ type Step =
   | { readonly kind: 'change'; which: number };
 
 /** Changes by number, see `Side.change`; rules that can be learned from come more often. */
-const CHANGES = [0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 10, 10, 11, 12, 13];
+const CHANGES = [0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 10, 10, 11, 12, 13, 14];
 
 const EXTRAS = [
   ...Array<string>(60).fill(''),
@@ -143,6 +143,7 @@ class Side {
       router.sysctl('net.ipv4.ip_forward', 1 - (router.getSysctl('net.ipv4.ip_forward') ?? 0));
     else if (which === 11) router.routes.setLink(DMZ, nowMs % 2 === 0 ? 'down' : 'up');
     else if (which === 12) this.#toggleAddress();
+    else if (which === 14) rekey(router, 500);
     else router.engine.connections.delete({ protocol: 17, original: { source: '10.0.0.2' } });
   }
 
@@ -198,6 +199,14 @@ class Ends {
   }
 }
 
+/** The tables' hash changes, as under attack; later calls move `work` entries' worth. */
+function rekey({ engine }: Router, work: number): void {
+  for (const table of engine.tracker.tables()) {
+    if (table.isRekeyed === 0) table.beginRekey();
+    else if (table.isRekeying === 1) table.rekey(work);
+  }
+}
+
 function bytesOf(text: string): Uint8Array | undefined {
   try {
     return parsePacket(text);
@@ -242,6 +251,29 @@ describe('the flow cache', () => {
       { numRuns: 60, endOnFailure: true },
     );
     expect(short).toBeGreaterThan(2000);
+  });
+
+  it('finds its flows again when a table under attack has changed its hash', () => {
+    const side = new Side(true);
+    const { router } = side;
+    for (const at of [0, 6]) {
+      const { text, from, to } = FLOWS[at]!;
+      const send = (reply: boolean, nowMs: number) =>
+        side.receive(reply ? to : from, bytesOf(`${text(reply)} len 9`)!, nowMs);
+      const taken = () => {
+        const before = router.flowCached;
+        for (let n = 0; n < 10; n++) send(n % 2 === 1, 5000 + n);
+        return router.flowCached - before;
+      };
+      for (let n = 0; n < 20; n++) send(n % 2 === 1, 300 * n);
+      expect(taken()).toBe(10);
+      rekey(router, 0);
+      expect(taken(), 'not moved yet').toBe(10);
+      rekey(router, 1_000_000);
+      expect(router.engine.tracker.table(at === 0 ? 4 : 6).isRekeying).toBe(0);
+      expect(taken()).toBe(10);
+      expect(side.sent.length).toBeGreaterThanOrEqual(50);
+    }
   });
 
   it('takes packets in batches as it takes them one by one', () => {

@@ -77,7 +77,7 @@ export class Forward4 {
     const ports = (sourcePort << 16) | destinationPort;
     const protocol = life & 255;
     const table = this.#table;
-    const hash = table.hashKey4(source, destination, ports, protocol);
+    const hash = table.linkedHash4(source, destination, ports, protocol);
     const head = table.firstOf(hash);
 
     const addressSum = source1 + source2 + destination1 + destination2;

@@ -71,7 +71,7 @@ export class Forward6 {
     key[PORTS] = ports;
     key[KIND] = protocol;
     const table = this.#table;
-    const hash = table.hashKey(key);
+    const hash = table.linkedHash(key);
     const head = table.firstOf(hash);
 
     const context = this.#context;

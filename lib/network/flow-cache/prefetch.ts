@@ -57,7 +57,7 @@ export class Prefetch {
     for (let i = 0; i < count; i++) {
       const bytes = packets[from + i] as Uint8Array;
       const isKnown = isWide ? this.#read6(bytes, start) : this.#read4(bytes, start);
-      const hash = isKnown === 1 ? table.hashKey(this.#key) : 0;
+      const hash = isKnown === 1 ? table.linkedHash(this.#key) : 0;
       hashes[i] = hash;
       nodes[i] = isKnown === 1 ? table.firstOf(hash) : NIL;
     }
