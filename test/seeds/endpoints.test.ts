@@ -60,6 +60,17 @@ describe('C4: an answer to a redirected datagram', () => {
     ]);
   });
 
+  it('does so for a client on a link too, where route_localnet lets it in', () => {
+    const lab = new Lab(undefined, {
+      rules: { 4: '*nat\n-A PREROUTING -p udp --dport 53 -j DNAT --to-destination 127.0.0.1:53\nCOMMIT\n' },
+    });
+    lab.gateway.sysctl('net.ipv4.conf.lan.route_localnet', 1);
+    const server = lab.gateway.udp.bind({ address: '127.0.0.1', port: 53 });
+    server.onMessage = (datagram) => server.reply(datagram, datagram.bytes);
+    const sent = lab.send('lan', 'udp 10.0.0.2:5000 > 1.1.1.1:53 len 1');
+    expect(sent).toEqual([expect.stringContaining('lan udp 1.1.1.1:53 > 10.0.0.2:5000 ')]);
+  });
+
   it('leaves from there whichever interface it leaves by', () => {
     const lab = new Lab(REDIRECT, { routes: ['10.9.0.0/16 dev wan'] });
     const server = lab.gateway.udp.bind({ port: 5353 });
