@@ -7,11 +7,13 @@
  *
  * Invariants: the user's own rules keep their order and counters; rules of ours whose text stays the same keep their
  * counters; a change is complete in both families or has not happened. Text with old chains of ours in it may be
- * restored: they are put back as they are now.
+ * restored: they are put back as they are now. `engine.restore`, and whatever else changes the engine's rules, comes through
+ * here (`RulesKeeper`), so that no change of the user's can lose them.
  */
 import type { Engine } from '../engine.js';
 import type { ChainSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from '../rules/ast.js';
 import { restoreRuleset } from '../rules/restore.js';
+import type { RulesKeeper } from '../rules/rules.js';
 import { formatRule } from '../rules/text/print-rule.js';
 
 /** What the names of our chains begin with. */
@@ -45,14 +47,16 @@ const FAMILIES: readonly Family[] = [4, 6];
 const TABLES: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
 const NOTHING: Contribution = { chains: [], jumps: [] };
 
-export class ManagedChains {
+export class ManagedChains implements RulesKeeper {
   readonly #engine: Engine;
   #contributions: ReadonlyMap<Contributor, Contribution> = new Map();
   /** Jumps that we made, not the user: those go with their chain. */
   #jumps: ReadonlySet<string> = new Set();
 
+  /** From now on every change of the engine's rules goes through here, whichever door it takes. */
   constructor(engine: Engine) {
     this.#engine = engine;
+    for (const family of FAMILIES) engine.rules(family).keeper = this;
   }
 
   /** Puts a contributor's chains in the place of its former ones. Throws a ConfigurationError, and nothing has changed then. */
@@ -76,11 +80,25 @@ export class ManagedChains {
   /** Replaces the user's tables that `text` has, as `Engine.restore` does; our chains stay. */
   restore(family: Family, text: string, file?: string): void {
     const known = { sets: this.#engine.sets.names };
-    const base = restoreRuleset(text, { family, known, ...(file === undefined ? {} : { file }) });
+    this.replace(restoreRuleset(text, { family, known, ...(file === undefined ? {} : { file }) }));
+  }
+
+  /** The same of a ruleset that was read. */
+  replace(base: Ruleset): void {
+    const { family } = base;
     const tables = base.tables.map(({ name }) => name);
     const isOfOthers = (jump: string) => !tables.some((table) => jump.startsWith(`${family} ${table} `));
     const jumps = new Set([...this.#jumps].filter(isOfOthers));
     this.#install([{ base, tables, contributions: this.#contributions }], jumps);
+  }
+
+  /** Takes the user's tables away, or one; those that have chains of ours stay with these alone. */
+  remove(family: Family, table: TableName | undefined): void {
+    const rules = this.#engine.rules(family);
+    const gone = rules.toRuleset().tables.filter(({ name }) => table === undefined || name === table);
+    const isOurs = ({ name }: TableSpec) => tableText(this.#contributions, family, name) !== '';
+    this.replace({ family, tables: gone.filter(isOurs).map(withoutRules) });
+    for (const one of gone) if (!isOurs(one)) rules.removeAsIs(one.name);
   }
 
   #install(changes: readonly Change[], jumps: Set<string>): void {
@@ -89,11 +107,11 @@ export class ManagedChains {
       for (const change of changes) {
         const rules = this.#engine.rules(change.base.family);
         const before = rules.toRuleset();
-        rules.replace(this.#merge(change, jumps));
+        rules.replaceAsIs(this.#merge(change, jumps));
         undo.push(() => {
           const had = new Set(before.tables.map(({ name }) => name));
-          for (const { name } of rules.toRuleset().tables) if (!had.has(name)) rules.remove(name);
-          rules.replace(before);
+          for (const { name } of rules.toRuleset().tables) if (!had.has(name)) rules.removeAsIs(name);
+          rules.replaceAsIs(before);
         });
       }
     } catch (error) {

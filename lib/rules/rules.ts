@@ -28,6 +28,14 @@ const MARKED_ZONE = ZONE_FROM_MARK;
 const TABLE_SHIFT = 24;
 const RULE_MASK = 0xffffff;
 
+/** Whoever has rules of its own among the user's: every change of the user's goes through it. */
+export interface RulesKeeper {
+  /** Puts the user's tables in place, its own rules in them, by `Rules.replaceAsIs`. Throws as that does. */
+  replace(ruleset: Ruleset): void;
+  /** Takes the user's part of a table away, or of all. */
+  remove(family: Family, table: TableName | undefined): void;
+}
+
 export class Rules {
   readonly family: Family;
   /** Whether a rule needs connections to be tracked: 1 or 0. */
@@ -38,6 +46,8 @@ export class Rules {
   generation = 0;
   /** Called before counters are read or rules change: whoever counts packets elsewhere (`replay`) then tells of them. */
   beforeReading: (() => void) | undefined = undefined;
+  /** Undefined: the rules are the user's alone. */
+  keeper: RulesKeeper | undefined = undefined;
   readonly #environment: RuleEnvironment;
   readonly #usualWalk: RuleWalk;
   #walk: Walk;
@@ -101,30 +111,44 @@ export class Rules {
 
   /** Puts the tables of `ruleset` in the place of those that there were. Throws a ConfigurationError before that. */
   replace(ruleset: Ruleset): void {
+    if (this.keeper === undefined) this.replaceAsIs(ruleset);
+    else this.keeper.replace(ruleset);
+  }
+
+  /** The same past the keeper: what it keeps in these tables and is not in `ruleset` is gone. */
+  replaceAsIs(ruleset: Ruleset): void {
     this.#exchange(finish(this.#compile(ruleset)));
   }
 
   /**
    * The same with pauses, in which packets go on to meet the rules that there were; the tables are exchanged at once, when
    * the promise is about to resolve. Of two changes of a table the one that ends last stands. Rejects with a
-   * ConfigurationError, and nothing has changed then.
+   * ConfigurationError, and nothing has changed then. A keeper's part is added at the end, without pauses.
    */
   async replaceGradually(ruleset: Ruleset, pacing: Pacing): Promise<void> {
-    this.#exchange(await finishGradually(this.#compile(ruleset), pacing));
+    if (this.keeper === undefined) this.#exchange(await finishGradually(this.#compile(ruleset), pacing));
+    else this.keeper.replace(ruleset);
   }
 
   /** `replace` from iptables-save text; `file` is named in errors. */
   restore(text: string, file?: string): void {
-    this.#exchange(finish(this.#read(text, file)));
+    this.replace(finish(this.#read(text, file)));
   }
 
   /** `replaceGradually` from iptables-save text. */
   async restoreGradually(text: string, pacing: Pacing, file?: string): Promise<void> {
-    this.#exchange(await finishGradually(this.#read(text, file), pacing));
+    const ruleset = await finishGradually(this.#read(text, file), pacing);
+    await this.replaceGradually(ruleset, pacing);
   }
 
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
   remove(table?: TableName): void {
+    if (this.keeper === undefined) this.removeAsIs(table);
+    else this.keeper.remove(this.family, table);
+  }
+
+  /** The same past the keeper. */
+  removeAsIs(table?: TableName): void {
     this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
   }
 
@@ -147,14 +171,10 @@ export class Rules {
     this.generation = (this.generation + 1) | 0;
   }
 
-  *#read(text: string, file: string | undefined): Generator<void, CompiledRuleset> {
+  *#read(text: string, file: string | undefined): Generator<void, Ruleset> {
     const { family } = this;
     const known = { sets: this.#environment.sets?.names ?? new Set<string>() };
-    const ruleset = yield* readRuleset(
-      text,
-      file === undefined ? { family, known } : { family, file, known },
-    );
-    return yield* this.#compile(ruleset);
+    return yield* readRuleset(text, file === undefined ? { family, known } : { family, file, known });
   }
 
   *#compile(ruleset: Ruleset): Generator<void, CompiledRuleset> {
