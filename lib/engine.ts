@@ -184,7 +184,12 @@ export class Engine {
    */
   run(hook: Hook, packet: Packet, nowMs: number): Verdict {
     this.tracker.begin(nowMs);
-    const verdict = this.#hook(hook, packet, nowMs);
+    return this.pass(hook, packet);
+  }
+
+  /** The same at the time that the tracker was told (`tracker.begin`): for whoever runs several hooks at a time. */
+  pass(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.#hook(hook, packet);
     if (verdict === DROP) {
       this.drops.count(packet.reason);
       this.tracker.discard(packet);
@@ -210,42 +215,42 @@ export class Engine {
     if (packet.entry !== NIL) this.tracker.discard(packet);
   }
 
-  #hook(hook: Hook, packet: Packet, nowMs: number): Verdict {
+  #hook(hook: Hook, packet: Packet): Verdict {
     switch (hook) {
       case PREROUTING:
-        return this.#enter(hook, packet, nowMs);
+        return this.#enter(hook, packet);
       case INPUT: {
-        const verdict = this.#filter(hook, packet, nowMs);
-        return verdict === ACCEPT ? this.#leave(hook, packet, nowMs) : verdict;
+        const verdict = this.#filter(hook, packet);
+        return verdict === ACCEPT ? this.#leave(hook, packet) : verdict;
       }
       case FORWARD:
-        return this.#filter(hook, packet, nowMs);
+        return this.#filter(hook, packet);
       case OUTPUT: {
         // A packet of the router's own may be under way inside another one's OUTPUT.
         const before = this.#rerouted;
         this.#rerouted = NOT_REROUTED;
-        let verdict = this.#enter(hook, packet, nowMs);
-        if (verdict === ACCEPT) verdict = this.#afterNat(hook, packet, nowMs);
+        let verdict = this.#enter(hook, packet);
+        if (verdict === ACCEPT) verdict = this.#afterNat(hook, packet);
         if (this.#rerouted !== NOT_REROUTED) packet.outInterface = this.#rerouted;
         this.#rerouted = before;
         return verdict;
       }
       default: {
-        const verdict = this.#table(MANGLE, hook, packet, nowMs);
-        return verdict === ACCEPT ? this.#leave(hook, packet, nowMs) : verdict;
+        const verdict = this.#table(MANGLE, hook, packet);
+        return verdict === ACCEPT ? this.#leave(hook, packet) : verdict;
       }
     }
   }
 
   /** Defragment, raw, track, mangle, nat: what PREROUTING and OUTPUT begin with. */
-  #enter(hook: Hook, packet: Packet, nowMs: number): Verdict {
+  #enter(hook: Hook, packet: Packet): Verdict {
     const tracking = this.isTracking(packet.version);
     const isFragment = packet.moreFragments === 1 || packet.fragmentOffset > 0 || packet.fragmentHeader > 0;
     if (isFragment && (tracking === 1 || this.rules(packet.version).needsWhole === 1)) {
-      const verdict = this.reassembler.add(packet, nowMs);
+      const verdict = this.reassembler.add(packet, this.tracker.context.nowMs);
       if (verdict !== ACCEPT) return verdict;
     }
-    let verdict = this.#table(RAW, hook, packet, nowMs);
+    let verdict = this.#table(RAW, hook, packet);
     if (verdict !== ACCEPT) return verdict;
     if (tracking === 1) {
       verdict = this.tracker.track(packet, hook);
@@ -255,25 +260,25 @@ export class Engine {
         return DROP;
       }
     }
-    verdict = hook === OUTPUT ? this.#mangleOutput(packet, nowMs) : this.#table(MANGLE, hook, packet, nowMs);
-    return verdict === ACCEPT ? this.#translate(hook, packet, nowMs) : verdict;
+    verdict = hook === OUTPUT ? this.#mangleOutput(packet) : this.#table(MANGLE, hook, packet);
+    return verdict === ACCEPT ? this.#translate(hook, packet) : verdict;
   }
 
   /** mangle, filter, security. */
-  #filter(hook: Hook, packet: Packet, nowMs: number): Verdict {
-    const verdict = this.#table(MANGLE, hook, packet, nowMs);
-    return verdict === ACCEPT ? this.#afterNat(hook, packet, nowMs) : verdict;
+  #filter(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.#table(MANGLE, hook, packet);
+    return verdict === ACCEPT ? this.#afterNat(hook, packet) : verdict;
   }
 
   /** filter, security. */
-  #afterNat(hook: Hook, packet: Packet, nowMs: number): Verdict {
-    const verdict = this.#table(FILTER, hook, packet, nowMs);
-    return verdict === ACCEPT ? this.#table(SECURITY, hook, packet, nowMs) : verdict;
+  #afterNat(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.#table(FILTER, hook, packet);
+    return verdict === ACCEPT ? this.#table(SECURITY, hook, packet) : verdict;
   }
 
   /** nat, the connection's helper, confirm: what INPUT and POSTROUTING end with. */
-  #leave(hook: Hook, packet: Packet, nowMs: number): Verdict {
-    const verdict = this.#translate(hook, packet, nowMs);
+  #leave(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.#translate(hook, packet);
     if (verdict !== ACCEPT || packet.entry === NIL) return verdict;
     if (this.tracker.table(packet.version).entries.extension(packet.entry as EntryId) !== 0) {
       const isLoopback = hook === INPUT && this.host.interfaceName(packet.inInterface) === 'lo' ? 1 : 0;
@@ -282,18 +287,18 @@ export class Engine {
     return this.tracker.confirm(packet);
   }
 
-  #table(table: number, hook: Hook, packet: Packet, nowMs: number): Verdict {
+  #table(table: number, hook: Hook, packet: Packet): Verdict {
     const rules = packet.version === 4 ? this.rules4 : this.rules6;
-    return rules.hasTable(table) === 1 ? rules.traverse(table, hook, packet, nowMs) : ACCEPT;
+    return rules.hasTable(table) === 1 ? rules.traverse(table, hook, packet) : ACCEPT;
   }
 
   /** OUTPUT's mangle table: a packet whose mark, TOS or addresses it changed is routed again. */
-  #mangleOutput(packet: Packet, nowMs: number): Verdict {
+  #mangleOutput(packet: Packet): Verdict {
     const mark = packet.mark;
     const first = packet.i32(packet.start);
     const source = packet.addresses[0] as number;
     const destination = packet.addresses[4] as number;
-    const verdict = this.#table(MANGLE, OUTPUT, packet, nowMs);
+    const verdict = this.#table(MANGLE, OUTPUT, packet);
     if (
       verdict === ACCEPT &&
       (packet.mark !== mark ||
@@ -322,12 +327,12 @@ export class Engine {
     return ACCEPT;
   }
 
-  #translate(hook: Hook, packet: Packet, nowMs: number): Verdict {
+  #translate(hook: Hook, packet: Packet): Verdict {
     const rules = packet.version === 4 ? this.rules4 : this.rules6;
     if (rules.hasTable(NAT) === 0 || packet.entry === NIL) return ACCEPT;
     const before = packet.addresses[4] as number;
     const low = packet.addresses[7] as number;
-    const verdict = this.nat.hook(packet, hook, rules, nowMs);
+    const verdict = this.nat.hook(packet, hook, rules);
     if (
       hook === OUTPUT &&
       verdict === ACCEPT &&

@@ -39,8 +39,8 @@ const PACKET_BYTES = 52;
 const SLOT_WORDS = 16;
 
 export type Protocol = 'tcp' | 'udp' | 'icmp';
-/** `engine`: the three hooks, one after the other. `router`: what a router does around them, too. */
-export type Path = 'engine' | 'router';
+/** `engine`: the three hooks, one after the other. `router`: what a router does around them, too. `plain`: without its flow cache. */
+export type Path = 'engine' | 'router' | 'plain';
 
 const SYN = 0x02;
 const ACK = 0x10;
@@ -110,9 +110,10 @@ export class Traffic {
     this.protocol = protocol;
     this.#flows = flows;
     const options = { random: new SeededRandom(SEED), seed: SEED, maxConnections: flows, buckets: flows };
-    if (path === 'router') {
+    if (path !== 'engine') {
       this.#router = new Router({
         ...options,
+        flowCache: path === 'router',
         interfaces: [
           { name: 'lan', addresses: ['10.0.0.1/8'] },
           { name: 'wan', addresses: ['203.0.113.1/24'] },

@@ -49,6 +49,11 @@ export type ChangeObserver = (table: ConntrackTable, entry: EntryId, change: num
 export class TrackContext {
   /** Time of the packet, int32 ms. */
   now = 0;
+  /**
+   * The same as it was told, ms with fractions; NaN before the first packet. Whoever wants it reads it here: handed from
+   * call to call a number with fractions would be boxed each time.
+   */
+  nowMs = Number.NaN;
   /** Timeouts of connections without a policy of their own. */
   readonly defaultTimeouts = new Timeouts();
   /** Timeouts of the connection that is being judged; between packets the default ones. */

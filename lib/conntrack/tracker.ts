@@ -155,6 +155,7 @@ export class Tracker {
 
   /** Sets the time of what follows. `nowMs` is of any origin and does not go back; fractions are cut off. */
   begin(nowMs: number): void {
+    this.context.nowMs = nowMs;
     this.context.now = this.timeOf(nowMs);
   }
 

@@ -56,7 +56,7 @@ export interface NatTracker {
 /** What NAT needs of the rules. */
 export interface NatRules {
   /** Sends the packet through a table's chain of a hook. */
-  traverse(table: number, hook: Hook, packet: Packet, nowMs: number): Verdict;
+  traverse(table: number, hook: Hook, packet: Packet): Verdict;
 }
 
 /** Every tuple that a rule allows a new connection is taken; the packet that began it is dropped. */
@@ -117,10 +117,10 @@ export class Nat {
   }
 
   /**
-   * One nat hook. `hook` is not FORWARD; `nowMs` is passed on to `rules`. Returns ACCEPT, with the packet translated;
+   * One nat hook. `hook` is not FORWARD. Returns ACCEPT, with the packet translated;
    * DROP with its reason set; or another verdict of the nat table's.
    */
-  hook(packet: Packet, hook: Hook, rules: NatRules, nowMs: number): Verdict {
+  hook(packet: Packet, hook: Hook, rules: NatRules): Verdict {
     const entry = packet.entry as EntryId;
     if (entry === NIL) return ACCEPT;
     const bindings = packet.version === 4 ? this.#bindings4 : this.#bindings6;
@@ -134,7 +134,7 @@ export class Nat {
         return this.#translateError(packet, entries, entry, manip, reply);
       }
       if ((status & (SRC_NAT_DONE << manip)) === 0) {
-        const verdict = this.#bind(packet, hook, manip, rules, nowMs);
+        const verdict = this.#bind(packet, hook, manip, rules);
         if (verdict !== ACCEPT) return verdict;
         status = entries.status(entry);
       } else if (hook === POSTROUTING && this.#hasMoved(packet, entries, entry, reply) === 1) {
@@ -287,8 +287,8 @@ export class Nat {
   // ---- first packets and errors ----
 
   /** The nat table, then the null binding if no rule bound the end. */
-  #bind(packet: Packet, hook: Hook, manip: Manip, rules: NatRules, nowMs: number): Verdict {
-    const verdict = rules.traverse(NAT_TABLE, hook, packet, nowMs);
+  #bind(packet: Packet, hook: Hook, manip: Manip, rules: NatRules): Verdict {
+    const verdict = rules.traverse(NAT_TABLE, hook, packet);
     if (verdict !== ACCEPT) return verdict;
     return this.isBound(packet, manip) === 1 ? ACCEPT : this.setupNull(packet, manip);
   }

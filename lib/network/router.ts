@@ -11,6 +11,7 @@
  * What it does not do: links with addresses (ARP, neighbours), redirects, policy routing, multicast routing, RA.
  */
 
+import type { TrackContext } from '../conntrack/context.js';
 import { DropReason } from '../counters.js';
 import { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
@@ -90,7 +91,6 @@ export class Router implements RouterCore {
     () => {};
   /** Takes what leaves in the place of `onTransmit`. */
   output: RouterOutput | undefined = undefined;
-  nowMs = 0;
   icmpUnderWay = 0;
   /** Fragments for the router itself that conntrack left alone. */
   readonly #fragments = new Reassembler('host');
@@ -98,8 +98,7 @@ export class Router implements RouterCore {
   readonly #sysctl: RouterSysctl;
   readonly #departures: Departures;
   readonly #flows: FlowCaches | undefined;
-  /** Time that the tracker was told. */
-  #begunMs = Number.NaN;
+  readonly #time: TrackContext;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
   #id = IPV4_FIRST_ID;
@@ -115,6 +114,7 @@ export class Router implements RouterCore {
     this.host = new RouterHost(this.interfaces, this.routes);
     this.engine = new Engine({ ...options, host: this.host });
     this.host.core = this;
+    this.#time = this.engine.tracker.context;
     this.#departures = new Departures(this, this);
     this.engine.nat.keepFrom(this.ports);
     this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments, this.interfaces);
@@ -244,10 +244,7 @@ export class Router implements RouterCore {
 
   #begin(nowMs: number): void {
     if (this.engine.reassembler.count > 0 || this.#fragments.count > 0) this.advance(nowMs);
-    if (nowMs === this.#begunMs) return;
-    this.#begunMs = nowMs;
-    this.nowMs = nowMs;
-    this.engine.tracker.begin(nowMs);
+    if (nowMs !== this.#time.nowMs) this.engine.tracker.begin(nowMs);
   }
 
   // ---- the path ----
@@ -403,7 +400,7 @@ export class Router implements RouterCore {
   }
 
   #run(hook: Hook, packet: Packet): Verdict {
-    const verdict = this.engine.run(hook, packet, this.nowMs);
+    const verdict = this.engine.pass(hook, packet);
     if (verdict === Verdict.QUEUE) {
       packet.reason = DropReason.RULE_QUEUE_UNHEARD;
       this.engine.drops.count(packet.reason);
@@ -457,6 +454,16 @@ export class Router implements RouterCore {
 
   // ---- time ----
 
+  /** Time of the packet under way, ms. */
+  get nowMs(): number {
+    const { nowMs } = this.#time;
+    return Number.isNaN(nowMs) ? 0 : nowMs;
+  }
+
+  set nowMs(nowMs: number) {
+    this.engine.tracker.begin(nowMs);
+  }
+
   /** When `advance` has something to do next, ms; Infinity if nothing waits. */
   nextTimerMs(): number {
     return Math.min(this.engine.reassembler.nextTimerMs(), this.#fragments.nextTimerMs());
@@ -470,7 +477,6 @@ export class Router implements RouterCore {
       this.#fragments.advance(due);
     }
     this.nowMs = nowMs;
-    this.#begunMs = Number.NaN;
   }
 
   // ---- settings ----
@@ -499,7 +505,6 @@ export class Router implements RouterCore {
       throw new ConfigurationError('unknown', 'the interface has no such address', { word: text });
     }
     const { version, words } = parseInterfaceAddress(text);
-    this.engine.tracker.begin(this.nowMs);
     this.engine.nat.addressGone(version, interfaceIndex, Int32Array.from(words), 0);
   }
 }

@@ -73,10 +73,10 @@ export class Rules {
   }
 
   /** What the table says to the packet at `hook`. ACCEPT if it has no chain there; DROP sets `packet.reason`. */
-  traverse(table: number, hook: number, packet: Packet, nowMs: number): Verdict {
+  traverse(table: number, hook: number, packet: Packet): Verdict {
     const program = this.#programs[table];
     if (program === undefined || program.starts[hook] === NONE) return ACCEPT;
-    const verdict = this.#walk.run(program, hook, packet, nowMs);
+    const verdict = this.#walk.run(program, hook, packet);
     if ((packet.template & MARKED_ZONE) !== 0) settleZone(packet);
     return verdict;
   }

@@ -63,7 +63,7 @@ const SPARE_WALKS = 4;
 
 /** A packet's way through a table's chain at a hook; DROP comes with `packet.reason`. */
 export interface Walk {
-  run(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict;
+  run(program: TableProgram, hook: number, packet: Packet): Verdict;
 }
 
 export class RuleWalk implements Walk {
@@ -91,10 +91,11 @@ export class RuleWalk implements Walk {
   }
 
   /** The packet's way through the table's chain at `hook`, which exists. DROP comes with `packet.reason`. */
-  run(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict {
+  run(program: TableProgram, hook: number, packet: Packet): Verdict {
     const context = this.#context;
-    const now = this.#tracker.timeOf(nowMs);
-    context.nowMs = nowMs;
+    const time = this.#tracker.context;
+    const now = time.now;
+    context.nowMs = time.nowMs;
     this.#enter(context, program, hook, packet, now);
     const words = program.words;
     const matches = program.matches;
@@ -186,7 +187,7 @@ export class RuleWalk implements Walk {
             break walk;
           }
           // The target may have moved the header, or begun another walk.
-          context.nowMs = nowMs;
+          context.nowMs = time.nowMs;
           this.#enter(context, program, hook, packet, now);
           if (classifier !== undefined) {
             gate = INDEXED;

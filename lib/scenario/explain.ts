@@ -163,10 +163,10 @@ export class Explainer implements WalkListener {
   #watchEngine(): void {
     const { engine } = this.#router;
     const { tracker, nat, reassembler } = engine;
-    const run = engine.run.bind(engine);
-    engine.run = (hook, packet, nowMs) => {
+    const pass = engine.pass.bind(engine);
+    engine.pass = (hook, packet) => {
       const journey = this.#begin(hook, packet);
-      const verdict = run(hook, packet, nowMs);
+      const verdict = pass(hook, packet);
       this.#end(journey, hook, verdict, packet);
       return verdict;
     };
@@ -187,11 +187,11 @@ export class Explainer implements WalkListener {
       return verdict;
     };
     const hookOfNat = nat.hook.bind(nat);
-    nat.hook = (packet, hook, rules, nowMs) => {
+    nat.hook = (packet, hook, rules) => {
       const manip = hook === Hook.POSTROUTING || hook === Hook.INPUT ? 0 : 1;
       const wasBound = nat.isBound(packet, manip) === 1;
       const before = endOf(packet, manip);
-      const verdict = hookOfNat(packet, hook, rules, nowMs);
+      const verdict = hookOfNat(packet, hook, rules);
       this.#step(packet, natWords({ packet, manip, wasBound, before, verdict }));
       return verdict;
     };

@@ -300,9 +300,9 @@ export class Gateway implements NatRules {
   forward(bytes: Uint8Array, inInterface: number, outInterface: number): Packet | undefined {
     const packet = this.track(bytes);
     packet.inInterface = inInterface;
-    if (this.nat.hook(packet, Hook.PREROUTING, this, 0) !== Verdict.ACCEPT) return undefined;
+    if (this.nat.hook(packet, Hook.PREROUTING, this) !== Verdict.ACCEPT) return undefined;
     packet.outInterface = outInterface;
-    if (this.nat.hook(packet, Hook.POSTROUTING, this, 0) !== Verdict.ACCEPT) return undefined;
+    if (this.nat.hook(packet, Hook.POSTROUTING, this) !== Verdict.ACCEPT) return undefined;
     return this.confirm(packet) ? packet : undefined;
   }
 
@@ -312,9 +312,9 @@ export class Gateway implements NatRules {
     if (packet.parse(bytes) !== 0) throw new Error(`not a packet: ${packet.reason}`);
     packet.entry = entry;
     packet.ctinfo = ctinfo;
-    if (this.nat.hook(packet, Hook.PREROUTING, this, 0) !== Verdict.ACCEPT) return undefined;
+    if (this.nat.hook(packet, Hook.PREROUTING, this) !== Verdict.ACCEPT) return undefined;
     packet.outInterface = outInterface;
-    return this.nat.hook(packet, Hook.POSTROUTING, this, 0) === Verdict.ACCEPT ? packet : undefined;
+    return this.nat.hook(packet, Hook.POSTROUTING, this) === Verdict.ACCEPT ? packet : undefined;
   }
 
   /** Binds one end of a new connection with these bytes; the text of the tuple that its answers are expected with. */

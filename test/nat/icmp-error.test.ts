@@ -168,7 +168,7 @@ describe.each(FAMILIES)('an error about a masqueraded flow ($client)', (family) 
     packet.parse(bytes);
     packet.entry = entry;
     packet.ctinfo = CtInfo.RELATED_REPLY;
-    expect(gateway.nat.hook(packet, Hook.PREROUTING, gateway, 0)).toBe(Verdict.DROP);
+    expect(gateway.nat.hook(packet, Hook.PREROUTING, gateway)).toBe(Verdict.DROP);
     expect(packet.reason).toBe(DropReason.NAT_ERROR_UNTRANSLATABLE);
   });
 

@@ -97,7 +97,7 @@ describe('masquerading', () => {
       hook === POSTROUTING ? gateway.nat.masquerade(packet, range('')) : Verdict.ACCEPT;
     const packet = gateway.track(client(5000));
     packet.outInterface = 3;
-    expect(gateway.nat.hook(packet, POSTROUTING, gateway, 0)).toBe(Verdict.DROP);
+    expect(gateway.nat.hook(packet, POSTROUTING, gateway)).toBe(Verdict.DROP);
     expect(packet.reason).toBe(DropReason.NAT_ADDRESS_GONE);
   });
 
@@ -112,7 +112,7 @@ describe('masquerading', () => {
     gateway.forward(client(5000), LAN, WAN);
     const packet = gateway.track(client(5000));
     packet.outInterface = LAN;
-    expect(gateway.nat.hook(packet, POSTROUTING, gateway, 0)).toBe(Verdict.DROP);
+    expect(gateway.nat.hook(packet, POSTROUTING, gateway)).toBe(Verdict.DROP);
     expect(packet.reason).toBe(DropReason.NAT_ADDRESS_GONE);
     expect(gateway.tables[4].live).toBe(0);
   });
@@ -152,15 +152,15 @@ describe('redirecting', () => {
       hook === PREROUTING ? gateway.nat.redirect(packet, hook, range(':5300')) : Verdict.ACCEPT;
     const packet = gateway.track(client(5000));
     packet.inInterface = LAN;
-    expect(gateway.nat.hook(packet, PREROUTING, gateway, 0)).toBe(Verdict.ACCEPT);
-    expect(gateway.nat.hook(packet, INPUT, gateway, 0)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(packet, PREROUTING, gateway)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(packet, INPUT, gateway)).toBe(Verdict.ACCEPT);
     expect(ends(packet)).toBe('10.0.0.2:5000 > 10.0.0.1:5300');
     gateway.confirm(packet);
     const answer = gateway.track(
       build({ source: '10.0.0.1', destination: '10.0.0.2', protocol: 17, ports: [5300, 5000] }),
     );
-    expect(gateway.nat.hook(answer, OUTPUT, gateway, 0)).toBe(Verdict.ACCEPT);
-    expect(gateway.nat.hook(answer, POSTROUTING, gateway, 0)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(answer, OUTPUT, gateway)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(answer, POSTROUTING, gateway)).toBe(Verdict.ACCEPT);
     expect(ends(answer)).toBe('198.51.100.7:53 > 10.0.0.2:5000');
   });
 
@@ -169,7 +169,7 @@ describe('redirecting', () => {
     gateway.rule = (packet, hook) => gateway.nat.redirect(packet, hook, range(':5300'));
     const packet = gateway.track(client(5000));
     packet.inInterface = 3;
-    expect(gateway.nat.hook(packet, PREROUTING, gateway, 0)).toBe(Verdict.DROP);
+    expect(gateway.nat.hook(packet, PREROUTING, gateway)).toBe(Verdict.DROP);
     expect(packet.reason).toBe(DropReason.NAT_ADDRESS_GONE);
   });
 });
@@ -183,10 +183,10 @@ describe('NETMAP', () => {
     const inward = gateway.track(
       build({ source: '1.1.1.1', destination: '203.0.113.77', protocol: 17, ports: [9, 9] }),
     );
-    gateway.nat.hook(inward, PREROUTING, gateway, 0);
+    gateway.nat.hook(inward, PREROUTING, gateway);
     expect(ends(inward)).toBe('1.1.1.1:9 > 192.0.2.77:9');
     const outward = gateway.track(client(5000));
-    gateway.nat.hook(outward, POSTROUTING, gateway, 0);
+    gateway.nat.hook(outward, POSTROUTING, gateway);
     expect(ends(outward)).toBe('192.0.2.2:5000 > 198.51.100.7:53');
   });
 });
@@ -253,7 +253,7 @@ describe('exhaustion', () => {
       hook === POSTROUTING ? gateway.nat.setup(packet, range('203.0.113.9:4000'), Manip.SRC) : Verdict.ACCEPT;
     expect(gateway.forward(client(4000), LAN, WAN)).toBeDefined();
     const packet = gateway.track(client(5000));
-    expect(gateway.nat.hook(packet, POSTROUTING, gateway, 0)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(packet, POSTROUTING, gateway)).toBe(Verdict.ACCEPT);
     expect(packet.reason).toBe(DropReason.NAT_EXHAUSTED);
     expect(gateway.confirm(packet)).toBe(false);
     expect(told).toEqual(['4 17 4000']);
@@ -267,7 +267,7 @@ describe('what the table says', () => {
     const gateway = new Gateway();
     gateway.rule = () => Verdict.DROP;
     const packet = gateway.track(client(5000));
-    expect(gateway.nat.hook(packet, PREROUTING, gateway, 0)).toBe(Verdict.DROP);
+    expect(gateway.nat.hook(packet, PREROUTING, gateway)).toBe(Verdict.DROP);
     expect(gateway.nat.isBound(packet, Manip.DST)).toBe(0);
   });
 
@@ -278,7 +278,7 @@ describe('what the table says', () => {
     gateway.tables[4].discard(packet.entry as EntryId);
     packet.entry = -1;
     packet.ctinfo = CtInfo.INVALID;
-    expect(gateway.nat.hook(packet, PREROUTING, gateway, 0)).toBe(Verdict.ACCEPT);
+    expect(gateway.nat.hook(packet, PREROUTING, gateway)).toBe(Verdict.ACCEPT);
     expect(ends(packet)).toBe('10.0.0.2:5000 > 198.51.100.7:53');
   });
 });

@@ -95,7 +95,7 @@ export class Gate {
   /** Sends a packet through a table's chain; `at` has `now` of the gate. */
   send(packet: Packet, table: keyof typeof TABLES = 'filter', hook: number = Hook.FORWARD): Verdict {
     this.tracker.begin(this.nowMs);
-    return this.rules(packet.version).traverse(TABLES[table], hook, packet, this.nowMs);
+    return this.rules(packet.version).traverse(TABLES[table], hook, packet);
   }
 }
 

@@ -92,15 +92,15 @@ export class ExplainingWalk implements Walk {
     this.#listener = options.listener;
   }
 
-  run(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict {
+  run(program: TableProgram, hook: number, packet: Packet): Verdict {
     this.#listener.onEnter(program, hook, packet);
-    const verdict = this.#walk(program, hook, packet, nowMs);
+    const verdict = this.#walk(program, hook, packet);
     this.#listener.onLeave(verdict, packet);
     return verdict;
   }
 
-  #walk(program: TableProgram, hook: number, packet: Packet, nowMs: number): Verdict {
-    const context = this.#context(program, hook, packet, nowMs);
+  #walk(program: TableProgram, hook: number, packet: Packet): Verdict {
+    const context = this.#context(program, hook, packet);
     const scope: ReasonScope = { tracker: this.#tracker, host: this.#host, packet, context };
     const stride = packet.version === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
     const stack: number[] = [];
@@ -149,7 +149,7 @@ export class ExplainingWalk implements Walk {
           const said = (program.targets[operand] as Target).act(packet, context);
           this.#listener.onTarget(said, packet);
           if (said !== CONTINUE) return this.#said(said, packet, context);
-          this.#fill(context, program, hook, packet, nowMs);
+          this.#fill(context, program, hook, packet);
           rule++;
           break;
         }
@@ -166,16 +166,17 @@ export class ExplainingWalk implements Walk {
     return Verdict.DROP;
   }
 
-  #context(program: TableProgram, hook: number, packet: Packet, nowMs: number): RuleContext {
+  #context(program: TableProgram, hook: number, packet: Packet): RuleContext {
     const context = new RuleContext();
-    this.#fill(context, program, hook, packet, nowMs);
+    this.#fill(context, program, hook, packet);
     return context;
   }
 
   /** A target may have moved the header. */
-  #fill(context: RuleContext, program: TableProgram, hook: number, packet: Packet, nowMs: number): void {
-    context.now = this.#tracker.timeOf(nowMs);
-    context.nowMs = nowMs;
+  #fill(context: RuleContext, program: TableProgram, hook: number, packet: Packet): void {
+    const time = this.#tracker.context;
+    context.now = time.now;
+    context.nowMs = time.nowMs;
     context.hook = hook;
     context.table = program.index;
     context.hotdrop = 0;
