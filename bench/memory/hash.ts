@@ -18,6 +18,7 @@ function words4(flows: number): Int32Array {
 export const hashes: Subject[] = [
   {
     name: 'hash/words',
+    sizes: [1024],
     operation: 'XXH32 of an IPv4 tuple (4 words)',
     prepare(flows) {
       const words = words4(flows);
@@ -38,6 +39,7 @@ export const hashes: Subject[] = [
   },
   {
     name: 'hash/words-ipv6',
+    sizes: [1024],
     operation: 'XXH32 of an IPv6 tuple (10 words)',
     prepare(flows) {
       const words = new Int32Array(flows * 10);
@@ -63,6 +65,7 @@ export const hashes: Subject[] = [
   },
   {
     name: 'hash/xxhash-wasm',
+    sizes: [1024],
     operation: 'the same IPv4 tuple by xxhash-wasm (h32Raw of 16 bytes)',
     async prepare(flows) {
       const { h32Raw } = await xxhash();
