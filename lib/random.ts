@@ -30,10 +30,15 @@ export class SeededRandom implements Random {
   }
 
   u32(): number {
+    return this.#next() >>> 0;
+  }
+
+  /** 32 bits as an int32, which is never boxed on its way. */
+  #next(): number {
     const s = this.#s;
     const s1 = s[1] as number;
     const product = Math.imul(s1, 5);
-    const result = Math.imul((product << 7) | (product >>> 25), 9) >>> 0;
+    const result = Math.imul((product << 7) | (product >>> 25), 9);
     s[2] = (s[2] as number) ^ (s[0] as number);
     s[3] = (s[3] as number) ^ s1;
     s[1] = s1 ^ (s[2] as number);
@@ -45,7 +50,7 @@ export class SeededRandom implements Random {
   }
 
   pick(first: number, size: number): number {
-    return first + (size <= 1 ? 0 : this.u32() % size);
+    return first + (size <= 1 ? 0 : (this.#next() >>> 0) % size);
   }
 }
 
