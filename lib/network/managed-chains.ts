@@ -25,6 +25,8 @@ export interface ChainText {
   readonly table: TableName;
   readonly name: string;
   readonly rules: readonly string[];
+  /** The same rules as they would be read, by those who have many: reading is most of the work. */
+  readonly specs?: readonly RuleSpec[];
 }
 
 /** `-A FROM -j TO`, `FROM` being a built-in chain. */
@@ -124,8 +126,9 @@ export class ManagedChains implements RulesKeeper {
   /** The user's tables with our chains in them. */
   #merge({ base, tables, contributions }: Change, jumps: Set<string>): Ruleset {
     const { family } = base;
-    const text = tables.map((table) => tableText(contributions, family, table)).join('');
-    const ours = restoreRuleset(text, { family, file: 'conntide', known: { sets: this.#engine.sets.names } });
+    const text = tables.map((table) => tableText(contributions, family, table, 'unread')).join('');
+    const known = { sets: this.#engine.sets.names };
+    const ours = withSpecs(restoreRuleset(text, { family, file: 'conntide', known }), contributions);
     const counted = countersOf(this.#engine.rules(family).toRuleset());
     const merged = base.tables.map((table) => {
       const own = ours.tables.find(({ name }) => name === table.name);
@@ -145,11 +148,12 @@ interface Change {
   readonly contributions: ReadonlyMap<Contributor, Contribution>;
 }
 
-/** What the contributions say of a table; '' if nothing. */
+/** What the contributions say of a table; '' if nothing. `unread`: without the rules that there are specs of. */
 function tableText(
   contributions: ReadonlyMap<Contributor, Contribution>,
   family: Family,
   table: TableName,
+  form: 'whole' | 'unread' = 'whole',
 ): string {
   const all = CONTRIBUTORS.map((name) => contributions.get(name) ?? NOTHING);
   const isHere = (one: { family: Family; table: TableName }) => one.family === family && one.table === table;
@@ -159,9 +163,31 @@ function tableText(
     `*${table}`,
     ...chains.map(({ name }) => `:${name} - [0:0]`),
     ...all.flatMap((one) => one.jumps.filter(isHere)).map(({ from, to }) => `-A ${from} -j ${to}`),
-    ...chains.flatMap(({ name, rules }) => rules.map((rule) => `-A ${name} ${rule}`)),
+    ...chains.flatMap(({ name, rules, specs }) =>
+      form === 'unread' && specs !== undefined ? [] : rules.map((rule) => `-A ${name} ${rule}`),
+    ),
     'COMMIT\n',
   ].join('\n');
+}
+
+/** The ruleset with the rules that there are specs of. */
+function withSpecs(ruleset: Ruleset, contributions: ReadonlyMap<Contributor, Contribution>): Ruleset {
+  const { family } = ruleset;
+  const given = new Map<string, readonly RuleSpec[]>();
+  for (const { chains } of contributions.values()) {
+    for (const chain of chains) {
+      if (chain.family === family && chain.specs !== undefined)
+        given.set(`${chain.table} ${chain.name}`, chain.specs);
+    }
+  }
+  const tables = ruleset.tables.map((table) => ({
+    ...table,
+    chains: table.chains.map((chain) => ({
+      ...chain,
+      rules: given.get(`${table.name} ${chain.name}`) ?? chain.rules,
+    })),
+  }));
+  return { family, tables };
 }
 
 type Counted = ReadonlyMap<string, RuleSpec['counters']>;
@@ -224,7 +250,8 @@ function mergeTable(
     });
   for (const chain of managed) {
     const rules = chain.rules.map((rule): RuleSpec => {
-      const counters = counted.get(keyOf(table.name, chain.name, rule, family));
+      const counters =
+        counted.size === 0 ? undefined : counted.get(keyOf(table.name, chain.name, rule, family));
       return counters === undefined ? rule : { ...rule, counters };
     });
     chains.push({ ...chain, rules });

@@ -5,11 +5,13 @@
  *   nat     CONNTIDE-HAIRPIN   hides hosts beside a target behind the router, so that answers come back this way
  *   filter  CONNTIDE-FORWARDS  lets forwarded connections pass, both ways
  */
+import type { RuleSpec } from '../../rules/ast.js';
 import { formatAddress, maskPrefix } from '../../wire/address.js';
 import { type InterfaceAddress, type Interfaces, networkOf } from '../interfaces.js';
 import { type ChainJump, type ChainText, type Contribution, MANAGED_PREFIX } from '../managed-chains.js';
 import { type ActiveForward, targetPort } from './active.js';
 import type { Ports } from './rule.js';
+import { passageSpec, translationSpec } from './specs.js';
 
 const FORWARDS = `${MANAGED_PREFIX}FORWARDS`;
 const HAIRPIN = `${MANAGED_PREFIX}HAIRPIN`;
@@ -50,14 +52,16 @@ export function compileForwards(
     chains.push({ family, table: 'nat', name: FORWARDS, rules: [...spared, ...asked] });
     for (const name of names) {
       const rules: string[] = [];
+      const specs: RuleSpec[] = [];
       const of: ActiveForward[] = [];
       for (const forward of here.filter((one) => one.interface === name)) {
         for (const ports of forward.usable) {
           rules.push(translation(forward, ports));
+          specs.push(translationSpec(forward, ports));
           of.push(forward);
         }
       }
-      chains.push({ family, table: 'nat', name: tableName(name), rules });
+      chains.push({ family, table: 'nat', name: tableName(name), rules, specs });
       places.set(placeKey(family, tableName(name)), of);
     }
     jumps.push({ family, table: 'nat', from: 'PREROUTING', to: FORWARDS });
@@ -69,7 +73,8 @@ export function compileForwards(
       jumps.push({ family, table: 'nat', from: 'POSTROUTING', to: HAIRPIN });
     }
     const passes = here.flatMap((forward) => forward.usable.map((ports) => passage(forward, ports)));
-    chains.push({ family, table: 'filter', name: FORWARDS, rules: passes });
+    const passSpecs = here.flatMap((forward) => forward.usable.map((ports) => passageSpec(forward, ports)));
+    chains.push({ family, table: 'filter', name: FORWARDS, rules: passes, specs: passSpecs });
     jumps.push({ family, table: 'filter', from: 'FORWARD', to: FORWARDS });
   }
   return { chains, jumps, places };
