@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { createGateway } from '../../lib/network/gateway.js';
 import { PROTECTED } from '../../lib/network/policy/policy.js';
 import { connectToPasst, hostAddressesOf, type PasstUplink, startPasst } from '../../lib/node/passt.js';
 import { attachTun } from '../../lib/node/tun.js';
+import { enterNamespace, ip, missingForDevices, run } from '../linux.js';
 import { frameOf, KeepingPort } from '../network/adapter-ports.js';
 import { checksum } from './checksum.js';
 
@@ -203,36 +204,7 @@ describe('an uplink through passt, played by a server of ours', () => {
   });
 });
 
-function missingForPasst(): string[] {
-  if (process.platform !== 'linux') return ['Linux'];
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root');
-  if (!existsSync('/dev/net/tun')) missing.push('/dev/net/tun');
-  for (const program of ['ip', 'passt', 'curl', 'nsenter', 'unshare']) {
-    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) missing.push(program);
-  }
-  if (missing.length === 0 && spawnSync('unshare', ['-n', 'true']).status !== 0) missing.push('namespaces');
-  return missing;
-}
-
-const missing = missingForPasst();
-if (missing.length > 0) console.warn(`SKIPPED: tests with a real passt: missing ${missing.join(', ')}`);
-
-function ip(...words: string[]): void {
-  execFileSync('ip', words);
-}
-
-function run(program: string, ...words: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'] });
-    let output = '';
-    child.stdout.on('data', (text) => {
-      output += text;
-    });
-    child.on('error', reject);
-    child.on('close', () => resolve(output));
-  });
-}
+const missing = missingForDevices('tests with a real passt', 'passt', 'curl', 'nsenter');
 
 describe('starting passt', () => {
   it('fails with what the program says', async () => {
@@ -254,9 +226,7 @@ describe.skipIf(missing.length > 0)('a real passt', () => {
   const children: ChildProcess[] = [];
 
   beforeAll(async () => {
-    const { unshareNetwork } = await import('../kernel/libc.js');
-    unshareNetwork();
-    ip('link', 'set', 'lo', 'up');
+    await enterNamespace();
     // passt wants an interface with a default route to take its addresses from.
     ip('tuntap', 'add', 'dev', 'out0', 'mode', 'tap');
     ip('addr', 'add', '10.66.0.2/24', 'dev', 'out0');
@@ -310,14 +280,7 @@ describe.skipIf(missing.length > 0)('a real passt', () => {
       'ip addr add 10.99.0.2/24 dev guest0 && ip link set guest0 up && ip route add default via 10.99.0.1';
     execFileSync('nsenter', [...inside, 'sh', '-c', configure]);
 
-    const fetched = await run('nsenter', ...inside, 'curl', '-s', '-m', '10', `http://10.66.0.1:${port}/`);
-    expect(fetched.length).toBe(body.length);
-    expect(fetched).toBe(body.toString());
-
-    // A policy that protects what the uplink says keeps guests from the host, and from nothing else.
-    expect(uplink.hostAddresses).toEqual(['10.66.0.1']);
-    gateway.policy({ protect: [...PROTECTED, ...uplink.hostAddresses] });
-    const denied = await run(
+    const { output: fetched } = await run(
       'nsenter',
       ...inside,
       'curl',
@@ -325,7 +288,22 @@ describe.skipIf(missing.length > 0)('a real passt', () => {
       '-m',
       '10',
       `http://10.66.0.1:${port}/`,
-    ).catch((error: Error) => error.message);
+    );
+    expect(fetched.length).toBe(body.length);
+    expect(fetched).toBe(body.toString());
+
+    // A policy that protects what the uplink says keeps guests from the host, and from nothing else.
+    expect(uplink.hostAddresses).toEqual(['10.66.0.1']);
+    gateway.policy({ protect: [...PROTECTED, ...uplink.hostAddresses] });
+    const { output: denied } = await run(
+      'nsenter',
+      ...inside,
+      'curl',
+      '-s',
+      '-m',
+      '10',
+      `http://10.66.0.1:${port}/`,
+    );
     expect(denied.length).toBeLessThan(body.length);
     gateway.policy(undefined);
     await tun.close();

@@ -1,42 +1,13 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { LinkPort, Offload } from '../../lib/network/port.js';
 import { attachTun, type TunAttachment } from '../../lib/node/tun.js';
 import { VIRTIO_HEADER_BYTES, VirtioHeader, writeVirtioHeader } from '../../lib/node/virtio-header.js';
+import { enterNamespace, ip, missingForDevices, run } from '../linux.js';
 import { KeepingPort } from '../network/adapter-ports.js';
 import { checksum } from './checksum.js';
 
-function missingForTun(): string[] {
-  if (process.platform !== 'linux') return ['Linux'];
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root');
-  if (!existsSync('/dev/net/tun')) missing.push('/dev/net/tun');
-  for (const program of ['ip', 'ping', 'nsenter', 'unshare']) {
-    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) missing.push(program);
-  }
-  if (missing.length === 0 && spawnSync('unshare', ['-n', 'true']).status !== 0) missing.push('namespaces');
-  return missing;
-}
-
-const missing = missingForTun();
-if (missing.length > 0) console.warn(`SKIPPED: tests with a real TUN device: missing ${missing.join(', ')}`);
-
-function ip(...words: string[]): string {
-  return execFileSync('ip', words, { encoding: 'utf8' });
-}
-
-/** Runs a program without blocking this thread, which has packets to answer. */
-function run(program: string, ...words: string[]): Promise<{ status: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, words);
-    let output = '';
-    child.stdout.on('data', (text) => (output += text));
-    child.stderr.on('data', (text) => (output += text));
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status, output }));
-  });
-}
+const missing = missingForDevices('tests with a real TUN device', 'ping', 'nsenter', 'python3');
 
 /** Answers each ping to any address. */
 class EchoPort implements LinkPort {
@@ -65,11 +36,7 @@ describe.skipIf(missing.length > 0)('a TUN device', () => {
   const open: TunAttachment[] = [];
   const children: ChildProcess[] = [];
 
-  beforeAll(async () => {
-    const { unshareNetwork } = await import('../kernel/libc.js');
-    unshareNetwork();
-    ip('link', 'set', 'lo', 'up');
-  });
+  beforeAll(enterNamespace);
 
   afterEach(async () => {
     await Promise.all(open.splice(0).map((tun) => tun.close()));

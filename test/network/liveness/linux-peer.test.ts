@@ -1,23 +1,11 @@
 /** P2 and P3 with a peer that is Linux's own TCP: it answers the probes, and takes the resets. */
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { spawn } from 'node:child_process';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createGateway, formatPacket, type Gateway, ManualClock, parsePacket } from '../../../lib/index.js';
 import { attachTun, type TunAttachment } from '../../../lib/node/index.js';
+import { enterNamespace, ip, missingForDevices } from '../../linux.js';
 
-function missingForPeer(): string[] {
-  if (process.platform !== 'linux') return ['Linux'];
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root');
-  if (!existsSync('/dev/net/tun')) missing.push('/dev/net/tun');
-  for (const program of ['ip', 'python3']) {
-    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) missing.push(program);
-  }
-  return missing;
-}
-
-const missing = missingForPeer();
-if (missing.length > 0) console.warn(`SKIPPED: liveness with a Linux peer: missing ${missing.join(', ')}`);
+const missing = missingForDevices('liveness with a Linux peer', 'python3');
 
 const CLIENT = `
 import socket
@@ -61,6 +49,8 @@ async function eventually(isSo: () => boolean): Promise<void> {
 }
 
 describe.skipIf(missing.length > 0)('a Linux peer', () => {
+  beforeAll(enterNamespace);
+
   let gateway: Gateway | undefined;
   let tun: TunAttachment | undefined;
 
@@ -95,7 +85,7 @@ describe.skipIf(missing.length > 0)('a Linux peer', () => {
         ['addr', 'add', '198.18.56.2/24', 'dev', tun.name],
         ['route', 'add', '198.18.57.0/24', 'via', '198.18.56.1'],
       ]) {
-        expect(spawnSync('ip', words).status).toBe(0);
+        ip(...words);
       }
       const client = spawn('python3', ['-c', CLIENT]);
       let said = '';

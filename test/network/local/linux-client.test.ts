@@ -1,6 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,34 +8,9 @@ import type { TcpConnection } from '../../../lib/network/local/tcp-connection.js
 import type { LinkPort } from '../../../lib/network/port.js';
 import { attachTun, type TunAttachment } from '../../../lib/node/tun.js';
 import { SeededRandom } from '../../../lib/random.js';
+import { enterNamespace, missingForDevices, run } from '../../linux.js';
 
-function missingForClients(): string[] {
-  if (process.platform !== 'linux') return ['Linux'];
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root');
-  if (!existsSync('/dev/net/tun')) missing.push('/dev/net/tun');
-  for (const program of ['ip', 'curl', 'python3', 'unshare']) {
-    if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) missing.push(program);
-  }
-  if (missing.length === 0 && spawnSync('unshare', ['-n', 'true']).status !== 0) missing.push('namespaces');
-  return missing;
-}
-
-const missing = missingForClients();
-if (missing.length > 0)
-  console.warn(`SKIPPED: local endpoints with Linux clients: missing ${missing.join(', ')}`);
-
-/** Runs a program without blocking this thread, which has packets to answer. */
-function run(program: string, ...words: string[]): Promise<{ status: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, words);
-    let output = '';
-    child.stdout.on('data', (text) => (output += text));
-    child.stderr.on('data', (text) => (output += text));
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status, output }));
-  });
-}
+const missing = missingForDevices('local endpoints with Linux clients', 'curl', 'python3');
 
 /** A port that loses some packets, both ways. */
 class LossyPort implements LinkPort {
@@ -101,8 +75,7 @@ describe.skipIf(missing.length > 0)('a Linux client', () => {
   const errors: unknown[] = [];
 
   beforeAll(async () => {
-    const { unshareNetwork } = await import('../../kernel/libc.js');
-    unshareNetwork();
+    await enterNamespace();
     gateway = createGateway({
       interfaces: [{ name: 'lan', addresses: ['10.77.0.1/24', 'fd00:77::1/64'], mtu: 1500 }],
       rules: {
