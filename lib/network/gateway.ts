@@ -34,6 +34,7 @@ import type { ChangeableOptions, GatewayOptions } from './gateway-options.js';
 import { GatewayServices } from './gateway-services.js';
 import { DEFAULT_MTU, type InterfacePlan, planInterface } from './interface-plan.js';
 import { parseInterfaceAddress } from './interfaces.js';
+import { refuseOther } from './known.js';
 import type { Origin, RouterOutput } from './link.js';
 import { Liveness } from './liveness/liveness.js';
 import { type KeptPort, keepPort } from './local/reserve.js';
@@ -197,6 +198,7 @@ export class Gateway implements RouterOutput, InterfaceOwner, EthernetOwner {
    */
   setLink(name: string, state: 'up' | 'down'): void {
     const port = this.interface(name);
+    refuseOther('state of a link', state, ['up', 'down']);
     if (port.state === state || port.state === 'closed') return;
     const nowMs = this.#now();
     port.setState(state);

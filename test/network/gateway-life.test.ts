@@ -39,6 +39,7 @@ describe('addresses and links at run time', () => {
     greet(bench);
     bench.receive('lan', packetFrame(GATEWAY_MAC, GUEST_MAC, OUT));
     bench.take();
+    expect(() => bench.gateway.setLink('wan', 'off' as 'down')).toThrow(/state of a link \('off'\)/);
     bench.gateway.setLink('wan', 'down');
     expect(bench.gateway.engine.tracker.count).toBe(0);
     bench.receive('lan', packetFrame(GATEWAY_MAC, GUEST_MAC, OUT));

@@ -416,6 +416,12 @@ function readRequest(input: ForwardInput): ForwardRequest {
   if (isText) return { protocol, spec: input.slice(space + 1) };
   refuseUnknown('forward', input, REQUEST);
   refuseOther('forward: hairpin', input.hairpin, ['on', 'off']);
+  if (typeof input.spec !== 'string') {
+    throw new ConfigurationError('value', 'forward: no spec', {
+      word: String(input.spec),
+      expected: "ports and a target, as '8080:10.0.0.2/80'",
+    });
+  }
   return input;
 }
 

@@ -1,6 +1,7 @@
 /**
  * Ports that are kept for whoever uses the gateway's addresses besides it: neither endpoints, forwards nor NAT get them.
  */
+import { refuseOther } from '../known.js';
 import { PortProtocol, type PortRegistry, type Reservation } from './registry.js';
 import { readBoundAddress } from './socket-address.js';
 
@@ -21,6 +22,7 @@ export function keepPort(
   port: number,
   owner = 'reserved',
 ): KeptPort {
+  refuseOther('protocol of a port', protocol, ['tcp', 'udp']);
   const held: Reservation[] = ports.reserveAll(
     readBoundAddress(address).map(({ version, words }) => ({
       version,

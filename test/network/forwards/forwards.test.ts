@@ -130,6 +130,7 @@ describe('a forward', () => {
 
 it.each([
   [{ protocol: 'tcp', spec: '22', harpin: 'on' }, /forward: no such option \('harpin'\)/],
+  [{ protocol: 'tcp' }, /forward: no spec \('undefined'\); expected ports and a target/],
   [{ protocol: 'tcp', spec: '22', hairpin: true }, /forward: hairpin \('true'\); expected on, off/],
 ])('a forward with %j is refused', (request, message) => {
   const forwards = new Lab().forwards({ to: '10.0.0.2' });

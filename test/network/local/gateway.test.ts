@@ -56,6 +56,7 @@ describe("a gateway's own endpoints", () => {
     receive('tcp 10.0.0.3:5000 > 198.51.100.1:80 SYN');
     expect(sent).toEqual([expect.stringContaining('wan tcp 192.0.2.1:40001 > 198.51.100.1:80 SYN')]);
     expect(gateway.drops.toObject()).toEqual({ 'nat-exhausted': 1 });
+    expect(() => gateway.reserve('sctp' as 'udp', '192.0.2.1', 1)).toThrow(/protocol of a port \('sctp'\)/);
     kept.release();
     receive('tcp 10.0.0.3:5000 > 198.51.100.1:80 SYN');
     expect(sent[1]).toContain('wan tcp 192.0.2.1:40000 > 198.51.100.1:80 SYN');
