@@ -21,7 +21,7 @@ interface Run {
   readonly results: readonly { name: string; median: number; samples: number }[];
 }
 
-test('each case is measured, or it is said why not', { timeout: 240_000 }, async () => {
+test('each case is measured, or it is said why not', { timeout: 480_000 }, async () => {
   const out = join(copy.folder, 'results.json');
   await run(process.execPath, [join(copy.folder, 'bench/run.js'), '--smoke', '--out', out], { cwd: ROOT });
   const { skipped, results } = JSON.parse(readFileSync(out, 'utf8')) as Run;
