@@ -67,10 +67,11 @@ const engine = new Engine({ host, maxConnections: 64 });
 const { rules4, rules6 } = engine;
 const table = family === 4 ? rules4 : rules6;
 engine.restore(family, rules());
+engine.tracker.begin(1000);
 const packets = Array.from({ length: FLOWS }, (_, flow) => packetOf(flow));
 const path = new Int32Array(16);
 table.startRecording(path);
-table.traverse(FILTER, FORWARD, packets[0] as Packet, 0);
+table.traverse(FILTER, FORWARD, packets[0] as Packet);
 const recorded = table.stopRecording();
 if (recorded < 1) throw new Error('the way cannot be repeated');
 
@@ -81,10 +82,10 @@ function send(): number {
     const flow = n % FLOWS;
     if (mode === 'replay') {
       table.startRecording(path);
-      accepted += table.traverse(FILTER, FORWARD, packets[flow] as Packet, 1000);
+      accepted += table.traverse(FILTER, FORWARD, packets[flow] as Packet);
       table.replay(path, 0, table.stopRecording(), 1, 28);
     } else {
-      accepted += table.traverse(FILTER, FORWARD, packets[flow] as Packet, 1000);
+      accepted += table.traverse(FILTER, FORWARD, packets[flow] as Packet);
     }
     if (mode === 'plant') kept[flow] = { n };
   }
