@@ -88,6 +88,21 @@ export class Passages {
     (this.#pool[this.#depth] as Passage).packet.clear();
   }
 
+  /**
+   * Gives back everything down to `outermost`, because a callback of the user's threw while it was under way. `release`
+   * lets go what a packet holds.
+   */
+  unwind(outermost: Passage, release: (packet: Packet) => void): void {
+    for (let isDone = false; !isDone && this.#depth > 0; ) {
+      const passage = this.#pool[this.#depth - 1] as Passage;
+      isDone = passage === outermost;
+      // A copy holds the connection of the packet that it is of.
+      const below = isDone ? undefined : this.#pool[this.#depth - 2];
+      if (below?.packet.entry !== passage.packet.entry) release(passage.packet);
+      this.give();
+    }
+  }
+
   /** The passage of a view that is under way, or undefined. */
   of(packet: Packet): Passage | undefined {
     for (let i = this.#depth - 1; i >= 0; i--) {

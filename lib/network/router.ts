@@ -168,6 +168,26 @@ export class Router implements RouterCore {
     }
     const passage = this.passages.take(1);
     if (passage === undefined) return;
+    const before = this.icmpUnderWay;
+    try {
+      this.#receive(passage, interfaceIndex, bytes, start, header, offload, learner);
+    } catch (error) {
+      learner?.end(passage);
+      this.#unwind(passage, before);
+      throw error;
+    }
+    this.passages.give();
+  }
+
+  #receive(
+    passage: Passage,
+    interfaceIndex: number,
+    bytes: Uint8Array,
+    start: number,
+    header: LinkHeader | undefined,
+    offload: Offload | undefined,
+    learner: FlowCache | undefined,
+  ): void {
     learner?.begin(passage);
     const packet = passage.packet;
     let reason = packet.parse(bytes, start);
@@ -184,7 +204,12 @@ export class Router implements RouterCore {
       this.engine.release(packet);
     } else this.engine.drops.count(reason);
     learner?.end(passage);
-    this.passages.give();
+  }
+
+  /** A callback of the user's threw: what was under way is over, and the next packet finds nothing of it. */
+  #unwind(passage: Passage, icmpUnderWay: number): void {
+    this.icmpUnderWay = icmpUnderWay;
+    this.passages.unwind(passage, (packet) => this.engine.release(packet));
   }
 
   /**
@@ -227,7 +252,14 @@ export class Router implements RouterCore {
     const passage = this.passages.take(0);
     if (passage === undefined) return 0;
     passage.oif = oif;
-    const errno = this.#sendLocal(passage, bytes, version, offload);
+    const before = this.icmpUnderWay;
+    let errno: number;
+    try {
+      errno = this.#sendLocal(passage, bytes, version, offload);
+    } catch (error) {
+      this.#unwind(passage, before);
+      throw error;
+    }
     this.passages.give();
     return errno;
   }
