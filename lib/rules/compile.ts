@@ -106,25 +106,18 @@ export function* compileRuleset(
   }
 }
 
-/** Whether a table has a rule that connections must be tracked for. */
-function needsTracking(table: TableSpec): boolean {
-  return table.chains.some((chain) =>
-    chain.rules.some(
-      ({ matches, target }) =>
-        matches.some(({ kind }) => TRACKING_MATCHES.has(kind)) ||
-        TRACKING_TARGETS.has(target.kind) ||
-        (target.kind === 'CT' && !target.notrack),
-    ),
+/** Whether connections must be tracked for a rule. */
+function needsTracking({ matches, target }: RuleSpec): boolean {
+  return (
+    matches.some(({ kind }) => TRACKING_MATCHES.has(kind)) ||
+    TRACKING_TARGETS.has(target.kind) ||
+    (target.kind === 'CT' && !target.notrack)
   );
 }
 
-/** Whether a table has a rule that needs whole packets: fragments are put together before it, tracked or not. */
-export function needsWhole(table: TableSpec): boolean {
-  return table.chains.some((chain) =>
-    chain.rules.some(
-      ({ matches, target }) => target.kind === 'TPROXY' || matches.some(({ kind }) => kind === 'socket'),
-    ),
-  );
+/** Whether a rule needs whole packets: fragments are put together before it, tracked or not. */
+function needsWhole({ matches, target }: RuleSpec): boolean {
+  return target.kind === 'TPROXY' || matches.some(({ kind }) => kind === 'socket');
 }
 
 class TableCompiler {
@@ -144,6 +137,8 @@ class TableCompiler {
   readonly #interfaces: InterfaceTest[] = [];
   readonly #interfaceIndex = new Map<string, number>();
   readonly #places: RulePlace[] = [];
+  #needsTracking: 0 | 1 = 0;
+  #needsWhole: 0 | 1 = 0;
   /** First rule of each chain. */
   readonly #firsts = new Map<string, number>();
 
@@ -208,7 +203,8 @@ class TableCompiler {
       isFlowPure: this.#isFlowPure,
       impureFrom: this.#impureFrom,
       classifier,
-      needsTracking: needsTracking(this.#table) ? 1 : 0,
+      needsTracking: this.#needsTracking,
+      needsWhole: this.#needsWhole,
       releases: this.#releases.slice(before),
       depth,
     };
@@ -221,6 +217,7 @@ class TableCompiler {
     if (runs.length === 0) return undefined;
     const { host } = this.#environment;
     const classifier = yield* buildClassifier(this.#table, this.#family, this.#firsts, runs, host);
+    yield;
     for (const [run, { from, to }] of runs.entries()) {
       for (let rule = from; rule < to; rule++) {
         this.#words[rule * this.#stride]! |= RuleFlag.INDEXED | (run << RUN_SHIFT);
@@ -245,6 +242,8 @@ class TableCompiler {
     };
     const words = this.#words;
     const at = index * this.#stride;
+    if (needsTracking(spec)) this.#needsTracking = 1;
+    if (needsWhole(spec)) this.#needsWhole = 1;
     words[at] = this.#conditions(at, spec);
     words[at + 4] = this.#matches.length;
     let impureFrom = -1;

@@ -90,6 +90,8 @@ export interface TableProgram {
   readonly classifier: Classifier | undefined;
   /** Whether a rule of the table needs connections to be tracked: 1 or 0. */
   readonly needsTracking: 0 | 1;
+  /** Whether one needs whole packets, not fragments: 1 or 0. */
+  readonly needsWhole: 0 | 1;
   /** Lets go of what the rules share with others. */
   readonly releases: readonly Release[];
   /** Most jumps that can be open at a time. */

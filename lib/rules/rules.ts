@@ -9,7 +9,7 @@ import { ConfigurationError } from '../errors.js';
 import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
-import { type CompiledRuleset, compileRuleset, needsWhole } from './compile.js';
+import { type CompiledRuleset, compileRuleset } from './compile.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
 import { readRuleset } from './restore.js';
@@ -210,7 +210,7 @@ export class Rules {
     }
     this.#usualWalk.reserve(depth);
     this.needsTracking = order.some((program) => program.needsTracking === 1) ? 1 : 0;
-    this.needsWhole = order.some(({ spec }) => needsWhole(spec)) ? 1 : 0;
+    this.needsWhole = order.some((program) => program.needsWhole === 1) ? 1 : 0;
     this.#changed();
   }
 

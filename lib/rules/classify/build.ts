@@ -40,7 +40,7 @@ const DEEPEST = 10;
 /** Slots per interval. */
 const SLOTS = 2;
 /** Rules handled between two interruptions. */
-const SLICE = 512;
+const SLICE = 256;
 /** Above the values of every dimension. */
 const TOP = 2 ** 31;
 
@@ -156,6 +156,8 @@ class IndexBuilder {
         if (share.length >= least) tables.push({ dimension, rules: Int32Array.from(share), isCoarse });
         else left.push(...share);
       }
+      // The same rules would be shared the same way again.
+      if (left.length === rest.length) round = Math.max(round, ROUNDS - 2);
       rest = Int32Array.from(left).sort();
     }
     const always = this.#list(rest);
@@ -205,6 +207,7 @@ class IndexBuilder {
         }
       }
     }
+    if (this.#isLong(rules.length)) yield;
     return this.#withinBudget(rules, choices, covers, isCoarse ? COARSE_INTERVALS : SPREAD);
   }
 
