@@ -37,6 +37,32 @@ export function sumRange(bytes: Uint8Array, from: number, to: number, initial: n
   return fold(fold(high << 8) + low + initial);
 }
 
+/**
+ * The same, four bytes at a time, through a view whose offsets are those of `from` and `to`: four times as fast for long
+ * ranges. The sum of little-endian words is the other one with its bytes exchanged (RFC 1071 section 2B).
+ */
+export function sumView(view: DataView, from: number, to: number, initial: number): number {
+  // Doubles: 2^14 words stay below 2^46.
+  let words = 0;
+  let at = from;
+  for (const last = to - 16; at <= last; at += 16) {
+    words +=
+      view.getUint32(at, true) +
+      view.getUint32(at + 4, true) +
+      (view.getUint32(at + 8, true) + view.getUint32(at + 12, true));
+  }
+  for (const last = to - 4; at <= last; at += 4) words += view.getUint32(at, true);
+  const low = words >>> 0;
+  const swapped = fold(fold((low & 0xffff) + (low >>> 16)) + Math.floor(words / 0x1_0000_0000));
+  let sum = (swapped >>> 8) | ((swapped & 0xff) << 8);
+  if (at + 1 < to) {
+    sum += view.getUint16(at);
+    at += 2;
+  }
+  if (at < to) sum += view.getUint8(at) << 8;
+  return fold(sum + initial);
+}
+
 /** Sum of a 32-bit word's two halves, not folded. */
 export function sumWord(word: number): number {
   return (word >>> 16) + (word & 0xffff);

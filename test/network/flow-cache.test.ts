@@ -100,6 +100,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Side {
   readonly router: Router;
   readonly sent: string[] = [];
+  readonly #buffers = new Map<number, Uint8Array>();
   #hasPeers = false;
 
   constructor(flowCache: boolean) {
@@ -125,7 +126,11 @@ class Side {
   }
 
   receive(index: number, bytes: Uint8Array, nowMs: number): void {
-    this.router.receive(index, bytes.slice(), nowMs);
+    // A link that reads into a buffer of its own has the same views of it again and again.
+    let buffer = this.#buffers.get(bytes.length);
+    if (buffer === undefined) this.#buffers.set(bytes.length, (buffer = new Uint8Array(bytes.length)));
+    buffer.set(bytes);
+    this.router.receive(index, buffer, nowMs);
   }
 
   change(which: number, nowMs: number): void {
