@@ -6,7 +6,7 @@
  * Cases that are compared (ours and the C floor) take turns, round by round, so that both meet the same machine. A
  * partial or quick run writes only where `--out` says.
  */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem, type } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -72,14 +72,19 @@ function turnsOf(cases: readonly Case[]): Case[][] {
   return [...turns.values()];
 }
 
-function runProcess({ subject, size }: Case): Samples {
+/** One process more for a case. One that fails is told of at the end, and the others go on. */
+function runProcess({ subject, size, found }: Case): void {
   const own = [process.execPath, MEASURE, subject.name, String(size), effort];
   const words = subject.command?.(size, effort) ?? own;
-  const output = execFileSync(words[0] as string, words.slice(1), {
+  const { status, stdout } = spawnSync(words[0] as string, words.slice(1), {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  return JSON.parse(output) as Samples;
+  if (status === 0) found.push(JSON.parse(stdout) as Samples);
+  else {
+    skipped.push(`${subject.name} at ${size}: failed`);
+    process.exitCode = 1;
+  }
 }
 
 function resultOf({ subject, size, rounds, found }: Case): Result {
@@ -126,9 +131,10 @@ const results: Result[] = [];
 for (const cases of turns) {
   const most = Math.max(...cases.map(({ rounds }) => rounds));
   for (let round = 0; round < most; round++) {
-    for (const one of cases) if (round < one.rounds) one.found.push(runProcess(one));
+    for (const one of cases) if (round < one.rounds) runProcess(one);
   }
   for (const one of cases) {
+    if (one.found.length === 0) continue;
     const result = resultOf(one);
     print(result);
     results.push(result);
