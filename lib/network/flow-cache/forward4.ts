@@ -84,7 +84,8 @@ export class Forward4 {
     const headerChecksum = u16(bytes, start + 10);
     const headerSum =
       u16(bytes, start) + total + u16(bytes, start + 4) + fragment + life + headerChecksum + addressSum;
-    if (fold(headerSum) !== 0xffff || total > available || (fragment & FRAGMENT) !== 0 || life < TTL_OF_TWO)
+    // A multiple of all ones: the same as folded to all ones, as it is not zero.
+    if (headerSum % 0xffff !== 0 || total > available || (fragment & FRAGMENT) !== 0 || life < TTL_OF_TWO)
       return NONE;
     const context = this.#context;
     const transportBytes = total - HEADER_BYTES;
@@ -152,14 +153,17 @@ export class Forward4 {
       }
       headerChange += change;
       if (change !== 0 && checksumAt >= 0) {
-        let after = ~fold((~u16(bytes, checksumAt) & 0xffff) + change + portChange) & 0xffff;
+        let after = (~u16(bytes, checksumAt) & 0xffff) + change + portChange;
+        after = (after & 0xffff) + (after >>> 16);
+        after = ~(after + (after >>> 16)) & 0xffff;
         if (after === 0 && protocol === UDP) after = 0xffff;
         bytes[checksumAt] = after >>> 8;
         bytes[checksumAt + 1] = after;
       }
     }
     bytes[start + 8] = (life >>> 8) - 1;
-    const headerAfter = ~fold(headerChange);
+    headerChange = (headerChange & 0xffff) + (headerChange >>> 16);
+    const headerAfter = ~(headerChange + (headerChange >>> 16));
     bytes[start + 10] = headerAfter >>> 8;
     bytes[start + 11] = headerAfter;
     const counts = paths.counts;
@@ -172,9 +176,4 @@ export class Forward4 {
 
 function u16(b: Uint8Array, at: number): number {
   return ((b[at] as number) << 8) | (b[at + 1] as number);
-}
-
-function fold(sum: number): number {
-  sum = (sum & 0xffff) + (sum >>> 16);
-  return (sum & 0xffff) + (sum >>> 16);
 }
