@@ -21,6 +21,7 @@ const GATEWAY: Names<GatewayOptions> = {
   inside: true,
   timeWaitReuse: true,
   localMark: true,
+  flowCache: true,
   loopbackPrefixes: true,
   maxConnections: true,
   buckets: true,

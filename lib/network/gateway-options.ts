@@ -54,6 +54,8 @@ export interface GatewayOptions extends Omit<EngineOptions, 'host'>, AccessOptio
   readonly sysctls?: Readonly<Record<string, string | number>>;
   /** Mark of packets that are for the gateway itself, whoever they are for: `0x1/0x1`. What TPROXY takes needs none. */
   readonly localMark?: string;
+  /** Whether packets of established flows may take the short way (`flow-cache/`). Default true; it changes speed only. */
+  readonly flowCache?: boolean;
   /** Answers DNS queries at the gateway's addresses. */
   readonly dns?: DnsOptions;
   /** Default: the machine's monotonic clock. */

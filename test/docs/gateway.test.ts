@@ -39,9 +39,20 @@ test('the DNS example stands, and ends by itself', () => {
   expect(run(blockAfter('dns'))).toBe('');
 });
 
+const OPTIONS = '<!-- options -->';
+
 test('every option of an interface in the table exists', () => {
   const source = readFileSync(join(ROOT, 'lib/network/gateway-options.ts'), 'utf8');
-  const names = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+  const names = [...page.split(OPTIONS)[0]!.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
   expect(names).toHaveLength(10);
   for (const name of names) expect(source).toMatch(new RegExp(`readonly ${name}\\??:`));
+});
+
+test('the options of the gateway in the table are those that there are', () => {
+  const table = page.split(OPTIONS)[1]!.trimStart().split('\n\n')[0]!;
+  const cells = table.split('\n').map((line) => line.split('|')[1]!);
+  const listed = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+  const source = readFileSync(join(ROOT, 'lib/network/gateway-check.ts'), 'utf8');
+  const known = source.split('const GATEWAY')[1]!.split('};')[0]!;
+  expect(listed.sort()).toEqual([...known.matchAll(/^ {2}(\w+): true/gm)].map(([, name]) => name).sort());
 });

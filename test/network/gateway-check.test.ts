@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { ConfigurationError, createGateway, type GatewayOptions } from '../../lib/index.js';
+import { ConfigurationError, createGateway, type GatewayOptions, parsePacket } from '../../lib/index.js';
 
 const lan = { name: 'lan', addresses: ['10.0.0.1/24'] };
 
@@ -29,4 +29,25 @@ it.each([
   const make = () => createGateway(options as unknown as GatewayOptions);
   expect(make).toThrow(ConfigurationError);
   expect(make).toThrow(message);
+});
+
+it.each([
+  [undefined, 3],
+  [true, 3],
+  [false, 0],
+])('with flowCache %j packets of an established flow take the short way %i times', (flowCache, times) => {
+  const gateway = createGateway({
+    interfaces: [lan, { name: 'wan', addresses: ['203.0.113.1/24'] }],
+    routes: ['default dev wan'],
+    rules: { 4: '*nat\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n' },
+    ...(flowCache === undefined ? {} : { flowCache }),
+  });
+  const [inner, outer] = gateway.interfaces;
+  outer!.onTransmit = () => {};
+  inner!.receive(parsePacket('udp 10.0.0.2:5000 > 1.1.1.1:53 len 4'));
+  outer!.receive(parsePacket('udp 1.1.1.1:53 > 203.0.113.1:5000 len 4'));
+  for (let i = 0; i < 4; i++) inner!.receive(parsePacket('udp 10.0.0.2:5000 > 1.1.1.1:53 len 4'));
+  expect(outer!.counters.transmittedPackets).toBe(5);
+  expect(gateway.router.flowCached).toBe(times);
+  gateway.close();
 });
