@@ -63,6 +63,9 @@ export interface DnsConfig {
   readonly timeoutMs?: number;
   readonly maxInFlight?: number;
   readonly maxPerClient?: number;
+  readonly maxConnections?: number;
+  readonly maxConnectionsPerClient?: number;
+  readonly idleMs?: number;
 }
 
 export interface GatewayConfig extends ChangeableOptions {

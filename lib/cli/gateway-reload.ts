@@ -29,7 +29,10 @@ const FIXED_OF_INTERFACES = [
   ...(['name', 'link', 'mtu', 'routeLocalnet', 'mac', 'adapter', 'capture'] as const),
   ...(['stations', 'dhcp', 'advertise'] as const),
 ];
-const FIXED_OF_DNS = ['on', 'maxInFlight', 'maxPerClient'] as const;
+const FIXED_OF_DNS = [
+  ...(['on', 'maxInFlight', 'maxPerClient'] as const),
+  ...(['maxConnections', 'maxConnectionsPerClient', 'idleMs'] as const),
+];
 
 /** Values of settings before the configuration set them, by name. */
 export type Baseline = Map<string, number>;

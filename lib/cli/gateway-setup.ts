@@ -156,16 +156,12 @@ function interfacesOf(config: GatewayConfig, leases: Leases): GatewayInterfaceOp
   });
 }
 
+/** `servers` and `timeoutMs` are for whoever asks the servers. */
 function dnsOf(
-  { on, maxInFlight, maxPerClient }: NonNullable<GatewayConfig['dns']>,
+  { servers, timeoutMs, ...others }: NonNullable<GatewayConfig['dns']>,
   answer: DnsOptions['answer'],
 ): DnsOptions {
-  return {
-    answer,
-    ...(on && { on }),
-    ...(maxInFlight && { maxInFlight }),
-    ...(maxPerClient && { maxPerClient }),
-  };
+  return { ...others, answer };
 }
 
 function applySets({ engine }: Gateway, loaded: LoadedConfig): void {

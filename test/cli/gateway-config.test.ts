@@ -86,7 +86,16 @@ const EVERYTHING: GatewayConfig & { $schema: string } = {
   rules: { 4: 'rules.v4', 6: 'rules.v6' },
   sets: 'sets',
   sysctls: { 'net.netfilter.nf_conntrack_udp_timeout': 40 },
-  dns: { servers: ['1.1.1.1'], on: ['lan'], timeoutMs: 500, maxInFlight: 9, maxPerClient: 3 },
+  dns: {
+    servers: ['1.1.1.1'],
+    on: ['lan'],
+    timeoutMs: 500,
+    maxInFlight: 9,
+    maxPerClient: 3,
+    maxConnections: 9,
+    maxConnectionsPerClient: 3,
+    idleMs: 5000,
+  },
   forwards: [
     'tcp 8080:10.0.0.9/80',
     { protocol: 'udp', spec: '5353:53', from: 'wan', to: ['10.0.0.9'], hairpin: 'on' },

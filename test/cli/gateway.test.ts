@@ -299,6 +299,26 @@ test('guests that ask for names are answered by the servers of the file, after a
   for (const socket of servers) socket.close();
 });
 
+test('DNS over TCP has the limits of the file, and they change with a restart only', async () => {
+  const dns = { servers: ['192.0.2.53'], maxConnections: 2 };
+  const run = await start({ ...CONFIG, policy: {}, dns });
+  for (const port of [5001, 5002, 5003]) {
+    const way = `tcp 10.0.0.2:${port} > 10.0.0.1:53`;
+    const [answer] = send(run.gateway, 'lan', `${way} SYN seq 1`);
+    const [, seq] = /SYN,ACK seq (\d+)/.exec(answer!)!;
+    send(run.gateway, 'lan', `${way} ACK seq 2 ack ${(Number(seq) + 1) >>> 0}`);
+  }
+  expect(run.gateway.dns!.counters).toMatchObject({ connections: 3, cutOff: 1 });
+
+  const fixed = ['on', 'maxInFlight', 'maxPerClient', 'maxConnections', 'maxConnectionsPerClient', 'idleMs'];
+  const keys = Object.keys(gatewaySchema().$defs!.dns!.properties!);
+  expect(keys.sort()).toEqual(['servers', 'timeoutMs', ...fixed].sort());
+  for (const key of fixed) {
+    configure({ ...CONFIG, policy: {}, dns: { ...dns, [key]: key === 'on' ? ['lan'] : 200 } });
+    expect(() => run.reload(), key).toThrow(`dns.${key}: ${key} changes with a restart only`);
+  }
+});
+
 test('a recording has what passed an interface', async () => {
   const { interfaces, ...rest } = CONFIG;
   const [lan, wan] = interfaces;
