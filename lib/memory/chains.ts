@@ -39,6 +39,13 @@ export class Chains {
     return ~(this.#heads[bucket] as number);
   }
 
+  /** First nodes of the chains that `hashes[0, count)` lead to, written to `into`. */
+  heads(hashes: Int32Array, into: Int32Array, count: number): void {
+    const heads = this.#heads;
+    const mask = this.#mask;
+    for (let i = 0; i < count; i++) into[i] = ~(heads[(hashes[i] as number) & mask] as number);
+  }
+
   /** Next node of the chain, or NIL. */
   next(node: number): number {
     return this.#words[node + this.#nextAt] as number;

@@ -23,7 +23,8 @@ const TCP = 6;
 const UDP = 17;
 const PLAIN4 = 0x45;
 const REPLY_LINE = 16;
-const NIL = -1;
+/** Nodes that a chain is followed by: with as many buckets as connections most are found by then. */
+const HOPS = 3;
 
 /** Packets at a time: their lines fit the second level cache with room to spare. */
 export const PREFETCH_PACKETS = 128;
@@ -57,24 +58,16 @@ export class Prefetch {
     for (let i = 0; i < count; i++) {
       const bytes = packets[from + i] as Uint8Array;
       const isKnown = isWide ? this.#read6(bytes, start) : this.#read4(bytes, start);
-      const hash = isKnown === 1 ? table.linkedHash(this.#key) : 0;
-      hashes[i] = hash;
-      nodes[i] = isKnown === 1 ? table.firstOf(hash) : NIL;
+      hashes[i] = isKnown === 1 ? table.linkedHash(this.#key) : 0;
     }
-    for (let i = 0; i < count; i++) {
-      const node = nodes[i] as number;
-      if (node >= 0 && words[node + HASH] !== hashes[i]) nodes[i] = words[node + NEXT] as number;
+    // Each loop waits for memory once, for all packets; so each must be short, and depend on no load of its own.
+    table.chains.heads(hashes, nodes, count);
+    let sink = touchNodes(words, nodes, count);
+    for (let hop = 0; hop < HOPS; hop++) {
+      follow(words, hashes, nodes, count);
+      sink ^= touchNodes(words, nodes, count);
     }
-    let sink = 0;
-    for (let i = 0; i < count; i++) {
-      const node = nodes[i] as number;
-      if (node < 0) continue;
-      const isReply = (words[node + FLAGS] as number) >>> 31;
-      const entry = node - (isReply << 4);
-      sink ^= (words[entry + STATUS] as number) ^ (words[entry + REPLY_LINE - (isReply << 4)] as number);
-      if (isWide) sink ^= words[entry + WIDE] as number;
-    }
-    this.sink = sink;
+    this.sink = sink ^ touchRest(words, nodes, count, isWide ? WIDE : STATUS);
   }
 
   /** Reads the key of a plain IPv4 packet with ports; returns 0 for another one. */
@@ -99,6 +92,39 @@ export class Prefetch {
     key[KIND] = protocol;
     return 1;
   }
+}
+
+/** Reads a word of each node; in the place of NIL one of the first record. */
+function touchNodes(words: Int32Array, nodes: Int32Array, count: number): number {
+  let sink = 0;
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i] as number;
+    sink ^= words[node & ~(node >> 31)] as number;
+  }
+  return sink;
+}
+
+/** Goes on to the next node where the hash is another one. */
+function follow(words: Int32Array, hashes: Int32Array, nodes: Int32Array, count: number): void {
+  for (let i = 0; i < count; i++) {
+    const node = nodes[i] as number;
+    if (node >= 0 && words[node + HASH] !== hashes[i]) nodes[i] = words[node + NEXT] as number;
+  }
+}
+
+/** Reads a word of the other lines of each node's record: the other direction's, the shared one, and that at `last`. */
+function touchRest(words: Int32Array, nodes: Int32Array, count: number, last: number): number {
+  let sink = 0;
+  for (let i = 0; i < count; i++) {
+    const node = (nodes[i] as number) & ~((nodes[i] as number) >> 31);
+    const reply = ((words[node + FLAGS] as number) >>> 31) << 4;
+    const entry = node - reply;
+    sink ^=
+      (words[entry + STATUS] as number) ^
+      (words[entry + REPLY_LINE - reply] as number) ^
+      (words[entry + last] as number);
+  }
+  return sink;
 }
 
 function i32(bytes: Uint8Array, at: number): number {
