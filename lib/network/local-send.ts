@@ -1,13 +1,16 @@
 /**
- * A packet of a local program before OUTPUT: routed, judged as sockets judge it, and its header filled in. Hot for whoever
- * sends much.
+ * A packet of a local program, or of the router's own, before OUTPUT: routed, judged as sockets judge it, and its header
+ * filled in. Hot for whoever sends much.
  */
 import { DropReason } from '../counters.js';
 import { AddressType } from '../host.js';
-import type { Packet } from '../wire/packet.js';
+import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
+import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
+import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { put16, put32, sealIpv4 } from '../wire/segment.js';
 import type { RouterCore } from './core.js';
 import { EACCES, EINVAL, EMSGSIZE } from './errno.js';
+import { leadsOn } from './icmp-errors.js';
 import { longestBytes } from './offload/segmenter.js';
 import { noteOffload } from './offload/unfinished.js';
 import type { Passage } from './passage.js';
@@ -18,8 +21,18 @@ import { findFrom } from './source-address.js';
 /** What {@link prepareLocal} returns if the packet is ready for OUTPUT. */
 export const READY = -1;
 
+const NIL = -1;
+
 /** 127.0.0.1: where packets of our own to 0.0.0.0 go. */
 const LOCALHOST = 0x7f000001;
+
+/** IP version of what a program sends, 0 if its header does not fit its bytes. */
+export function versionOf(bytes: Uint8Array): number {
+  const first = bytes[0] ?? 0;
+  const version = first >>> 4;
+  if (version === 6) return bytes.length < IPV6_HEADER_BYTES ? 0 : 6;
+  return version !== 4 || bytes.length < IPV4_HEADER_BYTES || (first & 15) << 2 > bytes.length ? 0 : 4;
+}
 
 /**
  * Routes the packet in `bytes` and shows it in the passage, whose `oif` is the interface that its sender is bound to.
@@ -74,4 +87,19 @@ function fillHeader(core: RouterCore, packet: Packet, oif: number): void {
   put16(bytes, 2, bytes.length);
   if (packet.u16(4) === 0) put16(bytes, 4, core.nextId());
   sealIpv4(bytes, 0, ((bytes[0] as number) & 15) << 2);
+}
+
+/** Routes a packet of the router's own, see `RouterCore.sendOwn`, and lets it belong to what `about` belongs to. */
+export function addressOwn(core: RouterCore, passage: Passage, about: Packet | undefined, oif: number): void {
+  const packet = passage.packet;
+  const type = core.routes.find(packet.version, packet.addresses, 4, oif);
+  packet.outInterface = leadsOn(type) ? core.routes.interface : oif;
+  passage.routeType = type;
+  packet.checksumState = ChecksumState.UNNECESSARY;
+  if (about === undefined) return;
+  if (about.entry !== NIL) {
+    packet.entry = about.entry;
+    packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
+  }
+  if (about.ctinfo === CtInfo.UNTRACKED) packet.aboutUntracked = 1;
 }

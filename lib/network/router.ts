@@ -17,10 +17,9 @@ import { Engine } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
 import { Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
-import { IPV4_HEADER_BYTES } from '../wire/ipv4.js';
-import { IPV6_HEADER_BYTES } from '../wire/ipv6.js';
 import { ChecksumState, CtInfo, type Packet, PacketType } from '../wire/packet.js';
 import { Hook, Verdict } from '../wire/verdict.js';
+import { copyForSelf } from './copy-for-self.js';
 import type { NeighbourMessages, RouterCore } from './core.js';
 import { EINVAL, EPERM } from './errno.js';
 import { reportExpired } from './expired.js';
@@ -28,14 +27,14 @@ import type { FlowCache } from './flow-cache/flow-cache.js';
 import { FlowCaches } from './flow-cache/flow-caches.js';
 import { PREFETCH_PACKETS } from './flow-cache/prefetch.js';
 import { Shortcut } from './flow-cache/shortcut.js';
-import { icmpBit, leadsOn } from './icmp-errors.js';
+import { icmpBit } from './icmp-errors.js';
 import { Interfaces, parseInterfaceAddress } from './interfaces.js';
-import { isLostFragment4, isNeighbourMessage, isToAll } from './kinds.js';
+import { isLostFragment4 } from './kinds.js';
 import { AnswerLimits } from './limits.js';
 import type { LinkHeader, Origin, RouterOutput } from './link.js';
 import { PortRegistry } from './local/registry.js';
 import { readSocket } from './local/socket-options.js';
-import { prepareLocal, READY } from './local-send.js';
+import { addressOwn, prepareLocal, READY, versionOf } from './local-send.js';
 import { deliver4 } from './local4.js';
 import { deliver6 } from './local6.js';
 import { deliverSegments } from './offload/arrivals.js';
@@ -225,14 +224,9 @@ export class Router implements RouterCore {
   ): void {
     for (let from = 0; from < count; from += PREFETCH_PACKETS) {
       const to = Math.min(count, from + PREFETCH_PACKETS);
-      this.prefetch(packets, from, to, header === undefined ? 0 : header.packetStart);
+      this.#flows?.prefetch(packets, from, to, header === undefined ? 0 : header.packetStart);
       for (let i = from; i < to; i++) this.receive(interfaceIndex, packets[i] as Uint8Array, nowMs, header);
     }
-  }
-
-  /** Fetches what packets that are about to come will look for: at most PREFETCH_PACKETS, IP packets at `start`. */
-  prefetch(packets: readonly Uint8Array[], from: number, to: number, start: number): void {
-    this.#flows?.prefetch(packets, from, to, start);
   }
 
   /**
@@ -244,11 +238,8 @@ export class Router implements RouterCore {
    */
   sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload, oif = 0): number {
     this.#begin(nowMs);
-    const version = (bytes[0] ?? 0) >>> 4;
-    if (version === 4) {
-      const headerBytes = ((bytes[0] ?? 0) & 15) << 2;
-      if (bytes.length < IPV4_HEADER_BYTES || headerBytes > bytes.length) return EINVAL;
-    } else if (version !== 6 || bytes.length < IPV6_HEADER_BYTES) return EINVAL;
+    const version = versionOf(bytes);
+    if (version === 0) return EINVAL;
     const passage = this.passages.take(0);
     if (passage === undefined) return 0;
     passage.oif = oif;
@@ -330,19 +321,10 @@ export class Router implements RouterCore {
    */
   #copyToSelf(passage: Passage): void {
     const packet = passage.packet;
-    if (!isToAll(passage) || packet.outInterface === this.interfaces.loopback || isNeighbourMessage(packet))
-      return;
-    const copy = this.passages.take(0);
+    if (packet.outInterface === this.interfaces.loopback) return;
+    const copy = copyForSelf(this.passages, passage);
     if (copy === undefined) return;
     const twin = copy.packet;
-    twin.parse(packet.copyBytes());
-    twin.entry = packet.entry;
-    twin.ctinfo = packet.ctinfo;
-    twin.mark = packet.mark;
-    twin.checksumState = packet.checksumState === PARTIAL ? PARTIAL : ChecksumState.UNNECESSARY;
-    twin.gsoSizeBytes = packet.gsoSizeBytes;
-    twin.outInterface = packet.outInterface;
-    copy.routeType = packet.version === 4 ? AddressType.BROADCAST : AddressType.MULTICAST;
     if (this.#run(POSTROUTING, twin) === ACCEPT) {
       twin.inInterface = packet.outInterface;
       this.#loop(copy);
@@ -448,15 +430,7 @@ export class Router implements RouterCore {
     if (passage === undefined) return;
     const packet = passage.packet;
     if (packet.parse(bytes) === DropReason.NONE) {
-      const type = this.routes.find(packet.version, packet.addresses, 4, oif);
-      packet.outInterface = leadsOn(type) ? this.routes.interface : oif;
-      passage.routeType = type;
-      packet.checksumState = ChecksumState.UNNECESSARY;
-      if (about !== undefined && about.entry !== NIL) {
-        packet.entry = about.entry;
-        packet.ctinfo = about.ctinfo >= CtInfo.ESTABLISHED_REPLY ? CtInfo.RELATED : CtInfo.RELATED_REPLY;
-      }
-      if (about !== undefined && about.ctinfo === CtInfo.UNTRACKED) packet.aboutUntracked = 1;
+      addressOwn(this, passage, about, oif);
       const before = this.icmpUnderWay;
       if (packet.protocol === ICMP || packet.protocol === ICMPV6)
         this.icmpUnderWay |= icmpBit(packet.version);
