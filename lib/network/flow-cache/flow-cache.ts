@@ -138,7 +138,7 @@ export class FlowCache implements PassageLearner {
 
   /** The passage goes the long way, and what its packet meets is noted. */
   begin(passage: Passage): void {
-    if (this.#learner !== undefined) return;
+    if (this.#learner !== undefined || this.#paths.isFull === 1) return;
     this.#learner = passage;
     passage.learner = this;
     this.#taken = this.#router.passages.taken;

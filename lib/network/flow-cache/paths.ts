@@ -37,6 +37,11 @@ export class Paths {
     this.#rules = rules;
   }
 
+  /** Whether there is no room for another path: 1 or 0. Nothing is learned then: to ask for one would allocate. */
+  get isFull(): 0 | 1 {
+    return this.#count === MOST_PATHS ? 1 : 0;
+  }
+
   /**
    * Forgets all paths. Returns 1 when the epochs begin again: references of connections that were quiet since are then
    * ambiguous and must be wiped before the next packet.
@@ -52,7 +57,7 @@ export class Paths {
 
   /**
    * Reference to the path with these properties; `rules[0, count)` are the rules that count its packets, as
-   * `Rules.stopRecording` left them. 0 if there is no room for another one.
+   * `Rules.stopRecording` left them. There is room for another one.
    */
   reference(
     inInterface: number,
@@ -66,7 +71,6 @@ export class Paths {
     const key = `${inInterface} ${outInterface} ${translates} ${mtu} ${path.join()}`;
     let index = this.#known.get(key);
     if (index === undefined) {
-      if (this.#count === MOST_PATHS) return 0;
       index = this.#count++;
       this.#known.set(key, index);
       this.#rulePath[index] = path;
