@@ -29,8 +29,9 @@ const NO_PORT = -1;
 const SIGN = 0x80000000;
 
 /** Lists that may have candidates of one packet at a time. */
-const LISTS = 64;
+const LISTS = 256;
 const NO_RUN = -1;
+const NOT_YET = -1;
 /** Answer of {@link Candidates.next}: ask every rule. */
 export const EVERY_RULE = -1;
 /** Larger than every rule's number. */
@@ -73,22 +74,30 @@ export class Candidates {
       }
       this.#count = 0;
       this.#isFull = 0;
+      this.#last = NOT_YET;
       this.#gather(classifier.words, classifier.roots[run] as number, rule);
       if (this.#isFull === 1) return EVERY_RULE;
       this.#run = run;
     }
     const heads = this.#heads;
     let first = NO_RULE;
-    let at = 0;
-    for (let i = 0; i < this.#count; i++) {
-      const head = heads[i] as number;
-      if (head < first) {
-        first = head;
-        at = i;
+    do {
+      let at = 0;
+      first = NO_RULE;
+      for (let i = 0; i < this.#count; i++) {
+        const head = heads[i] as number;
+        if (head < first) {
+          first = head;
+          at = i;
+        }
       }
-    }
-    if (first === NO_RULE) first = classifier.ends[run] as number;
-    else this.#advance(classifier.words, at);
+      if (first === NO_RULE) {
+        this.#last = classifier.ends[run] as number;
+        return this.#last;
+      }
+      this.#advance(classifier.words, at);
+      // A rule may be in several lists.
+    } while (first === this.#last);
     this.#last = first;
     return first;
   }
@@ -108,18 +117,20 @@ export class Candidates {
 
   /** Adds the lists that a reference leads to, without the rules before `from`. */
   #gather(words: Int32Array, reference: number, from: number): void {
-    const kind = reference & 3;
-    const at = reference >>> 2;
-    if (kind === NODE) {
-      this.#gather(words, words[at] as number, from);
-      const end = at + 2 + (words[at + 1] as number) * TABLE_WORDS;
-      for (let table = at + 2; table < end; table += TABLE_WORDS) {
+    let at = reference >>> 2;
+    while ((reference & 3) === NODE) {
+      if (words[at] !== 0) this.#gather(words, words[at] as number, from);
+      const end = words[at + 2] as number;
+      for (let table = at + 3; table < end; table += TABLE_WORDS) {
         const found = this.#look(words, table);
         if (found !== 0) this.#gather(words, found, from);
       }
-    } else if (kind === RULE) {
+      reference = words[at + 1] as number;
+      at = reference >>> 2;
+    }
+    if ((reference & 3) === RULE) {
       if (at >= from) this.#add(at, 0, 0);
-    } else if (kind === LIST) {
+    } else if ((reference & 3) === LIST) {
       const end = at + 1 + (words[at] as number);
       let next = at + 1;
       if ((words[next] as number) < from) next = firstFrom(words, next, end, from);

@@ -4,16 +4,17 @@
  *
  * Each run has a node: rules that are asked of every packet, and tables, each over one dimension. A table says for a
  * value of its dimension which rules to ask: none, one, a list, or another node that goes by other dimensions. A rule is
- * in one table of a node, the one that tells it apart best, there for all the values that it holds for.
+ * in one table of a node, the one that tells it apart best, there for all the values that it holds for. Where ranges
+ * overlap, what they share is not repeated for each value: nodes without tables lead on to it.
  *
- *   node    always: reference   tables: count   [count] table
+ *   node    always: reference   also: reference   end of the tables: offset   [tables] table
  *   table   0 dimension  1 first bound  2 shift  3 slots: count  4 bounds: count  5 bounds at  6 slots at
  *           7 reference for values below the first bound
  *   bounds  [count] bound, reference; ascending; an interval ends before the next one's bound, the last is open above
  *   slots   of the distance from the first bound >>> shift: the interval in which the slot begins; one more behind
  *   list    count, rules in ascending order
  *
- * A reference is 4 x (offset or rule) + NOTHING, RULE, LIST or NODE. All of it is one array of int32 words. What an index
+ * A reference is 4 x (offset or rule) + NOTHING, RULE, LIST or NODE. A packet may meet a rule in several lists. All of it is one array of int32 words. What an index
  * knows of rules, and why it may leave one out, is in `conditions.ts`; memory is bounded by `build.ts`.
  */
 import type { Host } from '../../host.js';

@@ -67,17 +67,30 @@ const STATE_COUNT = 5;
 
 /** Ranges of one dimension: those of a rule stand together, in the order of the rules. */
 export class Ranges {
-  /** Rule of each range. */
-  readonly rules: number[] = [];
-  /** Inclusive ends. */
-  readonly low: number[] = [];
-  readonly high: number[] = [];
+  count = 0;
+  /** [count] rule of each range; there is room for more. */
+  rules = new Int32Array(64);
+  /** [count] inclusive ends. */
+  low = new Int32Array(64);
+  high = new Int32Array(64);
 
   add(rule: number, low: number, high: number): void {
-    this.rules.push(rule);
-    this.low.push(low);
-    this.high.push(high);
+    if (this.count === this.rules.length) {
+      this.rules = widened(this.rules);
+      this.low = widened(this.low);
+      this.high = widened(this.high);
+    }
+    this.rules[this.count] = rule;
+    this.low[this.count] = low;
+    this.high[this.count] = high;
+    this.count++;
   }
+}
+
+function widened(words: Int32Array): Int32Array<ArrayBuffer> {
+  const wider = new Int32Array(2 * words.length);
+  wider.set(words);
+  return wider;
 }
 
 /** The same for IPv6 addresses: four words in host order for each end. */
@@ -156,13 +169,17 @@ export class Conditions {
   #prefix(dimension: 0 | 1, rule: number, condition: AddressCondition | undefined): boolean {
     if (condition === undefined || condition.negated) return false;
     const { words, mask } = condition;
+    if (this.#family === 4) {
+      const bits = leading(mask[0]);
+      this.#range(dimension).add(rule, turned(words[0] & bits), turned(words[0] | ~bits));
+      return true;
+    }
     // A mask with holes is looked at up to the first.
     const prefix: number[] = [];
     let isWhole = true;
     for (const word of mask as readonly number[]) {
-      const ones: number = isWhole ? Math.clz32(~word) : 0;
-      prefix.push(ones === 0 ? 0 : -1 << (32 - ones));
-      isWhole &&= ones === 32;
+      prefix.push(isWhole ? leading(word) : 0);
+      isWhole &&= word === -1;
     }
     this.#addresses(
       dimension,
@@ -196,28 +213,27 @@ export class Conditions {
   }
 
   #ports(rule: number, match: MatchSpec, taken: { source: boolean; destination: boolean }): void {
-    const add = (dimension: Dimension, ranges: readonly { low: number; high: number }[]): void => {
-      for (const { low, high } of ranges) this.#range(dimension).add(rule, low, high);
-    };
+    const sources = this.#range(Dimension.SOURCE_PORT);
+    const destinations = this.#range(Dimension.DESTINATION_PORT);
     if (match.kind === 'multiport') {
       if (match.negated) return;
       if (match.side === 'source' && !taken.source) {
-        add(Dimension.SOURCE_PORT, match.ranges);
+        for (const { low, high } of match.ranges) sources.add(rule, low, high);
         taken.source = true;
       }
       if (match.side === 'destination' && !taken.destination) {
-        add(Dimension.DESTINATION_PORT, match.ranges);
+        for (const { low, high } of match.ranges) destinations.add(rule, low, high);
         taken.destination = true;
       }
       return;
     }
     const { sourcePorts, destinationPorts } = match as PortsSpec;
     if (sourcePorts !== undefined && !sourcePorts.negated && !taken.source) {
-      add(Dimension.SOURCE_PORT, [sourcePorts]);
+      sources.add(rule, sourcePorts.low, sourcePorts.high);
       taken.source = true;
     }
     if (destinationPorts !== undefined && !destinationPorts.negated && !taken.destination) {
-      add(Dimension.DESTINATION_PORT, [destinationPorts]);
+      destinations.add(rule, destinationPorts.low, destinationPorts.high);
       taken.destination = true;
     }
   }
@@ -255,6 +271,12 @@ function isPlain(match: MatchSpec): boolean {
     default:
       return PLAIN.has(match.kind);
   }
+}
+
+/** The ones at the head of a mask. */
+function leading(mask: number): number {
+  const ones = Math.clz32(~mask);
+  return ones === 0 ? 0 : -1 << (32 - ones);
 }
 
 /** An IPv4 address so that int32 order is address order. */

@@ -82,6 +82,25 @@ describe.each([4, 6] as const)('IPv%s', (version) => {
   });
 });
 
+test('ranges that overlap in every dimension are told apart as far as there is room', {
+  timeout: 120_000,
+}, () => {
+  fc.assert(
+    fc.property(fc.nat(), fc.oneof(fc.integer({ min: 100, max: 600 }), fc.constant(3000)), (seed, count) => {
+      const draw = new Draw(seed, 4);
+      const twins = new Twins(4, draw.wideRules(count));
+      for (let i = 0; i < 100; i++) {
+        const notation = `${draw.of(['udp', 'tcp'])} ${draw.widePacket()}`;
+        const [indexed, plain] = twins.send(notation, false, 0, [LAN, WAN]);
+        expect(`${notation}: ${indexed}`).toBe(`${notation}: ${plain}`);
+      }
+      const [indexed, plain] = twins.counters();
+      expect(indexed).toBe(plain);
+    }),
+    { numRuns: 8 },
+  );
+});
+
 /** Rules that nobody meets, so that a chain is long. */
 const others = (chain: string): string[] =>
   Array.from({ length: 40 }, (_, i) => `-A ${chain} -s 192.0.2.${i} -j DROP`);

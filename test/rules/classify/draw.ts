@@ -48,9 +48,9 @@ export class Draw {
     return this.of([0, 22, 53, 80, 80, 443, 1023, 1024, 5000, 65535, this.int(100), this.int(65536)]);
   }
 
-  #ports(): string {
+  #ports(ends: 'any' | 'distinct' = 'any'): string {
     const [a, b] = [this.port(), this.port()];
-    return this.once(3) ? `${Math.min(a, b)}:${Math.max(a, b)}` : `${a}`;
+    return this.once(3) && (ends === 'any' || a !== b) ? `${Math.min(a, b)}:${Math.max(a, b)}` : `${a}`;
   }
 
   #not(): string {
@@ -69,7 +69,7 @@ export class Draw {
       if (protocol === 'tcp' && this.once(8)) parts.push('--tcp-flags SYN,ACK SYN');
     }
     if (this.once(5)) {
-      const list = Array.from({ length: 1 + this.int(4) }, () => this.port());
+      const list = Array.from({ length: 1 + this.int(4) }, () => this.#ports('distinct'));
       const side = this.of(['--sports', '--dports', '--ports']);
       parts.push(`-m multiport ${this.#not()}${side} ${list.join(',')}`);
     }
@@ -156,6 +156,29 @@ export class Draw {
     return this.once(4) ? this.of(['-j ACCEPT', '-j DROP', '-j REJECT']) : '-j CONNMARK --set-mark 2';
   }
 
+  /** Rules without targets about addresses and ports between any two values. */
+  wideRules(count: number): string[] {
+    const between = (limit: number, text: (n: number) => string, dash: string): string => {
+      const low = this.int(limit - 1);
+      return `${text(low)}${dash}${text(low + 1 + this.int(limit - 1 - low))}`;
+    };
+    return Array.from({ length: count }, () =>
+      [
+        `-A FORWARD -p ${this.of(['udp', 'tcp'])}`,
+        ...(this.once(8) ? [] : [`-m iprange --src-range ${between(65536, wideHost, '-')}`]),
+        ...(this.once(8) ? [] : [`-m iprange --dst-range ${between(65536, wideHost, '-')}`]),
+        `-m multiport --sports ${between(65536, String, ':')},${between(300, String, ':')}`,
+        ...(this.once(8) ? [] : [`-m multiport --dports ${between(65536, String, ':')}`]),
+      ].join(' '),
+    );
+  }
+
+  /** Addresses and ports of a packet that meets some of them, in the notation. */
+  widePacket(): string {
+    const end = (): string => `${wideHost(this.int(65536))}:${this.int(this.of([300, 65536]))}`;
+    return `${end()} > ${end()}`;
+  }
+
   /** A packet in the notation. */
   packet(): string {
     const wrap = (host: string): string => (this.#version === 4 ? host : `[${host}]`);
@@ -184,4 +207,9 @@ export class Draw {
         return `udp ${ends()} len ${this.int(40)} ${hop}`;
     }
   }
+}
+
+/** One of 65,536 addresses. */
+function wideHost(n: number): string {
+  return `10.0.${n >> 8}.${n & 255}`;
 }
