@@ -39,8 +39,9 @@ export function* readRuleset(text: string, options: RestoreOptions): Generator<v
   let open: { readonly name: TableName; readonly draft: TableDraft } | undefined;
   const lines = text.split('\n');
   if (lines.at(-1) === '') lines.pop();
-  for (const [index, line] of lines.entries()) {
-    if (index % SLICE === 0) yield;
+  for (let index = 0; index < lines.length; index++) {
+    if (index % SLICE === SLICE - 1) yield;
+    const line = lines[index]!;
     const where = new Where(file, index + 1, 1, line);
     if (line === '' || line.startsWith('#')) continue;
     if (open === undefined) {

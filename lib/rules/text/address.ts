@@ -12,10 +12,12 @@ import {
   prefixMask,
 } from '../../wire/address.js';
 import type { Family } from '../ast.js';
-import { takeNumber, wholeNumber } from './numbers.js';
+import { plainNumber, takeNumber, wholeNumber } from './numbers.js';
 
 const FULL_MASK_4: AddressWords = [-1, 0, 0, 0];
 const FULL_MASK_6: AddressWords = [-1, -1, -1, -1];
+
+const PREFIX_MASKS_4 = Array.from({ length: 33 }, (_, length) => prefixMask(length, 4));
 
 export function fullMask(family: Family): AddressWords {
   return family === 4 ? FULL_MASK_4 : FULL_MASK_6;
@@ -45,6 +47,33 @@ export function parseHostNumber(text: string): AddressWords | undefined {
     word += value * 2 ** (24 - 8 * i);
   }
   return [word | 0, 0, 0, 0];
+}
+
+const DOT = 46;
+const SLASH = 47;
+
+/**
+ * An IPv4 address in four decimal parts, with a prefix length in decimal or without: the usual spelling, read quickly.
+ * undefined for any other spelling, right or wrong. The words are as written.
+ */
+export function plainNetwork(
+  text: string,
+): { readonly words: AddressWords; readonly mask: AddressWords } | undefined {
+  let word = 0;
+  let from = 0;
+  let length = 32;
+  for (let part = 0; part < 4; part++) {
+    let to = from;
+    while (to < text.length && text.charCodeAt(to) !== DOT && text.charCodeAt(to) !== SLASH) to++;
+    const isEnd = to === text.length || text.charCodeAt(to) === SLASH;
+    const value = plainNumber(text, from, to);
+    if (value < 0 || value > 255 || isEnd !== (part === 3)) return undefined;
+    word = (word << 8) | value;
+    from = to + 1;
+  }
+  if (from <= text.length) length = plainNumber(text, from, text.length);
+  if (length < 0 || length > 32) return undefined;
+  return { words: [word, 0, 0, 0], mask: PREFIX_MASKS_4[length]! };
 }
 
 /** A prefix length (also 0x18 or 030) or a mask as an address. */

@@ -11,7 +11,13 @@ import type { CounterSpec, Family, MatchSpec, ProtocolCondition, RuleSpec, Targe
 import type { GivenOption, MatchExtension, Reading, TargetExtension } from './grammar.js';
 import { protocolNumber } from './names.js';
 import { wholeNumber } from './numbers.js';
-import { type ArgumentKind, findLongOption, type Loaded, letterArgument } from './options.js';
+import {
+  type ArgumentKind,
+  constrainedOptions,
+  findLongOption,
+  type Loaded,
+  letterArgument,
+} from './options.js';
 import {
   findMatch,
   findTarget,
@@ -21,7 +27,7 @@ import {
   REFUSED_TARGETS,
   targetNames,
 } from './registry.js';
-import { RuleConditions } from './rule-conditions.js';
+import { type RuleBase, RuleConditions } from './rule-conditions.js';
 import type { Where } from './where.js';
 import type { Word } from './words.js';
 
@@ -62,7 +68,7 @@ export const CHAIN_NAME_MAX = 28;
 
 interface LoadedExtension<E extends MatchExtension | TargetExtension> extends Loaded<E> {
   readonly where: Where;
-  readonly given: Map<string, GivenOption<unknown>>;
+  readonly given: Record<string, GivenOption<unknown>>;
 }
 
 /** undefined: the line is for the other family (`-4`, `-6`). */
@@ -268,7 +274,7 @@ class CommandReader {
     }
     const extension = findTarget(name.word, family);
     if (extension !== undefined) {
-      this.#target = { extension, where: name, given: new Map() };
+      this.#target = { extension, where: name, given: {} };
       this.#loaded.unshift(this.#target);
     } else if (!RESERVED_CHAINS.has(name.word) && findChain(name.word) === undefined) {
       if (REFUSED_TARGETS.has(name.word)) name.refuse('unsupported', 'target not supported here');
@@ -297,7 +303,7 @@ class CommandReader {
   }
 
   #addMatch(extension: MatchExtension, where: Where): void {
-    const loaded = { extension, where, given: new Map<string, GivenOption<unknown>>() };
+    const loaded = { extension, where, given: {} };
     this.#matches.push(loaded);
     this.#loaded.unshift(loaded);
   }
@@ -323,7 +329,7 @@ class CommandReader {
     const negated = this.#negation !== undefined;
     if (negated && negation !== 'allowed')
       this.#negation!.refuse('syntax', `! cannot stand before ${option.word}`);
-    if (owner.given.has(key)) option.refuse('conflict', 'the option can be given once only');
+    if (owner.given[key] !== undefined) option.refuse('conflict', 'the option can be given once only');
     let value: unknown = true;
     if (argument === 'needed' && read !== undefined) {
       const where = attached === undefined ? this.#value() : option;
@@ -335,21 +341,17 @@ class CommandReader {
       };
       value = read(attached ?? where.word, reading);
     }
-    owner.given.set(key, { value, negated, where: option });
+    owner.given[key] = { value, negated, where: option };
   }
 
   #rules(): readonly RuleSpec[] {
     const matches = this.#matches.map((loaded): MatchSpec => this.#build(loaded) as MatchSpec);
     const target = this.#buildTarget();
     const { place } = this.#context.where;
-    const shared = {
-      place,
-      ...(this.#counters !== undefined && { counters: this.#counters }),
-      ...(this.#protocol !== undefined && { protocol: this.#protocol }),
-      matches,
-      target,
-    };
-    return this.#conditions.product().map((conditions) => ({ ...shared, ...conditions }));
+    const base: { -readonly [K in keyof RuleBase]: RuleBase[K] } = { place, matches, target };
+    if (this.#counters !== undefined) base.counters = this.#counters;
+    if (this.#protocol !== undefined) base.protocol = this.#protocol;
+    return this.#conditions.rules(base);
   }
 
   #buildTarget(): TargetSpec {
@@ -371,26 +373,27 @@ class CommandReader {
 
   #build(loaded: LoadedExtension<MatchExtension | TargetExtension>): MatchSpec | TargetSpec {
     const { extension, given, where } = loaded;
-    for (const [key, { presence, excludes = [], requires = [] }] of Object.entries(extension.options)) {
-      const option = given.get(key);
+    for (const [key, { presence, excludes = [], requires = [] }] of constrainedOptions(extension)) {
+      const option = given[key];
       if (option === undefined) {
         if (presence === 'required')
           where.refuse('conflict', `${extension.name} needs an option`, `--${key}`);
         continue;
       }
       for (const other of excludes) {
-        if (given.has(other)) option.where.refuse('conflict', `cannot stand together with --${other}`);
+        if (given[other] !== undefined)
+          option.where.refuse('conflict', `cannot stand together with --${other}`);
       }
       for (const other of requires) {
-        if (!given.has(other)) option.where.refuse('conflict', 'needs another option', `--${other}`);
+        if (given[other] === undefined) option.where.refuse('conflict', 'needs another option', `--${other}`);
       }
     }
     const { anyOf } = extension;
-    if (anyOf !== undefined && !anyOf.some((key) => given.has(key))) {
+    if (anyOf !== undefined && !anyOf.some((key) => given[key] !== undefined)) {
       where.refuse('conflict', `${extension.name} needs an option`, `one of --${anyOf.join(', --')}`);
     }
     const context = { family: this.#context.family, where, protocol: this.#protocol };
-    return extension.build(Object.fromEntries(given), context);
+    return extension.build(given, context);
   }
 
   #setCommand(command: Command): void {

@@ -133,7 +133,11 @@ export function flag(traits: OptionTraits = {}): OptionGrammar<true> {
 
 /** Leaves out what is undefined, as exact optional properties want it. */
 export function compact<T extends object>(fields: { readonly [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+  const given: Partial<T> = {};
+  for (const name in fields) {
+    if (fields[name] !== undefined) given[name] = fields[name];
+  }
+  return given as T;
 }
 
 /** `! --name value`; undefined if `value` is: the option is not printed. An empty value prints the name alone. */

@@ -7,7 +7,7 @@
  */
 
 import { ConfigurationError } from '../../errors.js';
-import type { ChainSpec, Family, RuleSpec, TableSpec } from '../ast.js';
+import type { ChainTarget, Family, RuleSpec, TableSpec } from '../ast.js';
 import { type Extension, Hook, type KernelContext, type KnownNames } from './grammar.js';
 import { protocolName } from './names.js';
 import { findMatch, findTarget } from './registry.js';
@@ -17,70 +17,92 @@ const SLICE = 256;
 
 /** Refuses the first rule that the kernel would refuse. Yields where it may be interrupted. */
 export function* checkTable(table: TableSpec, family: Family, known: KnownNames = {}): Generator<void, void> {
-  const hooks = yield* reachability(table);
+  const chains = yield* reachability(table);
   let checked = 0;
-  for (const chain of table.chains) {
-    for (const rule of chain.rules) {
+  for (const { name, rules } of table.chains) {
+    const { hooks, reached } = chains.get(name)!;
+    for (let i = 0; i < rules.length; i++) {
       if (++checked % SLICE === 0) yield;
-      checkRule({ family, table: table.name, rule, hooks: hooks.get(rule) ?? 0, known });
+      checkRule({ family, table: table.name, rule: rules[i]!, hooks: i < reached ? hooks : 0, known });
     }
   }
 }
 
-/** For each rule the hooks it can be reached from, as bits; unreachable ones are missing. */
-function* reachability(table: TableSpec): Generator<void, ReadonlyMap<RuleSpec, number>> {
-  const chains = new Map(table.chains.map((chain) => [chain.name, chain]));
-  const hooks = new Map<RuleSpec, number>();
-  for (const chain of table.chains) {
-    if (chain.policy !== undefined) yield* walk(chain, Hook[chain.name as keyof typeof Hook], chains, hooks);
-  }
-  return hooks;
+/** How packets come to a chain. */
+interface Reach {
+  readonly rules: readonly RuleSpec[];
+  /** Rules that are reached if the chain is: those up to the first that always ends it. */
+  readonly reached: number;
+  /** Of these the ones that lead to other chains. */
+  readonly calls: readonly number[];
+  /** Bits of the hooks from which the chain is reached. */
+  hooks: number;
 }
 
-function* walk(
-  start: ChainSpec,
-  hook: number,
-  chains: ReadonlyMap<string, ChainSpec>,
-  hooks: Map<RuleSpec, number>,
-): Generator<void, void> {
-  const path = [{ chain: start, index: 0 }];
-  const open = new Set([start.name]);
-  const seen = new Set([start.name]);
+function* reachability(table: TableSpec): Generator<void, ReadonlyMap<string, Reach>> {
+  const chains = new Map<string, Reach>();
+  for (const { name, rules } of table.chains) chains.set(name, yield* reachOf(rules));
+  for (const { name, policy } of table.chains) {
+    if (policy !== undefined) walk(name, Hook[name as keyof typeof Hook], chains);
+  }
+  return chains;
+}
+
+function* reachOf(rules: readonly RuleSpec[]): Generator<void, Reach> {
+  const calls: number[] = [];
+  for (let i = 0; i < rules.length; i++) {
+    if (i % SLICE === SLICE - 1) yield;
+    const rule = rules[i]!;
+    const { kind } = rule.target;
+    if (kind === 'jump' || kind === 'goto') calls.push(i);
+    else if (endsChain(rule)) return { rules, reached: i + 1, calls, hooks: 0 };
+  }
+  return { rules, reached: rules.length, calls, hooks: 0 };
+}
+
+/** Marks what is reached from a hook. Refuses the first jump back to a chain that packets are in. */
+function walk(start: string, hook: number, chains: ReadonlyMap<string, Reach>): void {
+  const first = chains.get(start)!;
+  first.hooks |= hook;
+  const path = [{ name: start, chain: first, next: 0 }];
+  const open = new Set([start]);
+  const seen = new Set([start]);
   for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
-    const rule = top.chain.rules[top.index++];
-    if (rule === undefined) {
-      open.delete(top.chain.name);
+    const call = top.chain.calls[top.next++];
+    if (call === undefined) {
+      open.delete(top.name);
       path.pop();
       continue;
     }
-    if (top.index % SLICE === 0) yield;
-    hooks.set(rule, (hooks.get(rule) ?? 0) | hook);
-    const { target } = rule;
-    if (target.kind === 'jump' || target.kind === 'goto') {
-      if (open.has(target.chain))
-        refuse(rule, `chain ${target.chain} leads back to itself`, 'chains without a loop');
-      const next = chains.get(target.chain);
-      if (next === undefined) refuse(rule, `no chain ${target.chain}`, 'a chain of this table');
-      if (!seen.has(target.chain)) {
-        seen.add(target.chain);
-        open.add(target.chain);
-        path.push({ chain: next, index: 0 });
-      }
-    } else if (endsChain(rule)) {
-      top.index = top.chain.rules.length;
-    }
+    const rule = top.chain.rules[call]!;
+    const name = (rule.target as ChainTarget).chain;
+    if (open.has(name)) refuse(rule, `chain ${name} leads back to itself`, 'chains without a loop');
+    const chain = chains.get(name);
+    if (chain === undefined) refuse(rule, `no chain ${name}`, 'a chain of this table');
+    if (seen.has(name)) continue;
+    seen.add(name);
+    open.add(name);
+    chain.hooks |= hook;
+    path.push({ name, chain, next: 0 });
   }
 }
 
-function endsChain({ target, matches, ...conditions }: RuleSpec): boolean {
-  const { kind } = target;
+function endsChain(rule: RuleSpec): boolean {
+  const { kind } = rule.target;
   const verdict =
-    kind === 'ACCEPT' || kind === 'DROP' || kind === 'RETURN' || (kind === 'NFQUEUE' && 'verdict' in target);
-  const { source, destination, inInterface, outInterface, protocol, fragment } = conditions;
+    kind === 'ACCEPT' ||
+    kind === 'DROP' ||
+    kind === 'RETURN' ||
+    (kind === 'NFQUEUE' && 'verdict' in rule.target);
   return (
     verdict &&
-    matches.length === 0 &&
-    (source ?? destination ?? inInterface ?? outInterface ?? protocol ?? fragment) === undefined
+    rule.matches.length === 0 &&
+    rule.source === undefined &&
+    rule.destination === undefined &&
+    rule.inInterface === undefined &&
+    rule.outInterface === undefined &&
+    rule.protocol === undefined &&
+    rule.fragment === undefined
   );
 }
 

@@ -80,7 +80,7 @@ const protocolNames = new Map([...table(PROTOCOLS)].map(([name, number]) => [num
 
 /** Number 0-255 of a protocol by name (any case) or number; undefined if there is none. */
 export function protocolNumber(text: string): number | undefined {
-  return wholeNumber(text, 0, 255) ?? protocols.get(text.toLowerCase());
+  return protocols.get(text) ?? wholeNumber(text, 0, 255) ?? protocols.get(text.toLowerCase());
 }
 
 /** The name that is printed for a protocol, or its number. */

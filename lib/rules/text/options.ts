@@ -4,7 +4,7 @@
  */
 
 import type { Family } from '../ast.js';
-import type { MatchExtension, TargetExtension } from './grammar.js';
+import type { MatchExtension, OptionTraits, TargetExtension } from './grammar.js';
 
 /** none: `-f`; needed: `-s X`. Words that may follow without being needed are the command's affair. */
 export type ArgumentKind = 'none' | 'needed';
@@ -49,9 +49,16 @@ const BASE: readonly (readonly [name: string, letter: string, argument: Argument
   ['ipv6', '6', 'none'],
 ];
 
+const LETTERS: ReadonlyMap<string, ArgumentKind> = new Map(
+  BASE.map(([, letter, argument]) => [letter, argument]),
+);
+const BASE_OPTIONS = new Map(
+  BASE.map(([name, letter, argument]) => [name, { owner: 'base', letter, argument } as const]),
+);
+
 /** What a letter takes; undefined if there is no such option. */
 export function letterArgument(letter: string): ArgumentKind | undefined {
-  return BASE.find(([, known]) => known === letter)?.[2];
+  return LETTERS.get(letter);
 }
 
 /** An extension of the rule being read, with the options given to it so far. */
@@ -63,27 +70,63 @@ export type LongOption<L> =
   | { readonly owner: 'base'; readonly letter: string; readonly argument: ArgumentKind }
   | { readonly owner: L; readonly key: string; readonly argument: ArgumentKind };
 
+interface OwnOption {
+  readonly known: string;
+  readonly key: string;
+  readonly argument: ArgumentKind;
+}
+
+const ownOptions = new WeakMap<MatchExtension | TargetExtension, readonly OwnOption[]>();
+
+/** The names of an extension's options, in the order in which they are declared. */
+function optionsOf(extension: MatchExtension | TargetExtension): readonly OwnOption[] {
+  let options = ownOptions.get(extension);
+  if (options === undefined) {
+    options = Object.entries(extension.options).flatMap(([key, { aka = [], read }]) =>
+      [key, ...aka].map(
+        (known) => ({ known, key, argument: read === undefined ? 'none' : 'needed' }) as const,
+      ),
+    );
+    ownOptions.set(extension, options);
+  }
+  return options;
+}
+
+type OptionEntry = readonly [key: string, traits: OptionTraits];
+
+const constrained = new WeakMap<MatchExtension | TargetExtension, readonly OptionEntry[]>();
+
+/** The options of an extension that must be given, or not beside others, or not without them. */
+export function constrainedOptions(extension: MatchExtension | TargetExtension): readonly OptionEntry[] {
+  let options = constrained.get(extension);
+  if (options === undefined) {
+    options = Object.entries(extension.options).filter(
+      ([, { presence, excludes, requires }]) => presence ?? excludes ?? requires,
+    );
+    constrained.set(extension, options);
+  }
+  return options;
+}
+
 /** undefined: none has the name, or several begin with it. `loaded`: the one loaded last comes first. */
 export function findLongOption<L extends Loaded>(
   name: string,
   family: Family,
   loaded: readonly L[],
 ): LongOption<L> | undefined {
+  const base = BASE_OPTIONS.get(name);
+  if (base !== undefined && !(base.letter === 'f' && family === 6)) return base;
+  for (const owner of loaded) {
+    const own = optionsOf(owner.extension).find(({ known }) => known === name);
+    if (own !== undefined) return { owner, key: own.key, argument: own.argument };
+  }
   const beginnings: LongOption<L>[] = [];
-  for (const [known, letter, argument] of BASE) {
-    if (!known.startsWith(name) || (letter === 'f' && family === 6)) continue;
-    const option: LongOption<L> = { owner: 'base', letter, argument };
-    if (known === name) return option;
-    beginnings.push(option);
+  for (const [known, option] of BASE_OPTIONS) {
+    if (known.startsWith(name) && !(option.letter === 'f' && family === 6)) beginnings.push(option);
   }
   for (const owner of loaded) {
-    for (const [key, { aka = [], read }] of Object.entries(owner.extension.options)) {
-      const option: LongOption<L> = { owner, key, argument: read === undefined ? 'none' : 'needed' };
-      for (const known of [key, ...aka]) {
-        if (!known.startsWith(name)) continue;
-        if (known === name) return option;
-        beginnings.push(option);
-      }
+    for (const { known, key, argument } of optionsOf(owner.extension)) {
+      if (known.startsWith(name)) beginnings.push({ owner, key, argument });
     }
   }
   const [first, ...others] = beginnings;

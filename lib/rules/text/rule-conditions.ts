@@ -3,7 +3,7 @@
  */
 
 import type { AddressCondition, Family, InterfaceCondition, RuleSpec } from '../ast.js';
-import { isZero } from './address.js';
+import { isZero, maskWords, plainNetwork } from './address.js';
 import { maskedAddress } from './values.js';
 import type { Where } from './where.js';
 
@@ -11,13 +11,20 @@ const INTERFACE_NAME_MAX = 15;
 const HAS_NO_OUTPUT: ReadonlySet<string> = new Set(['PREROUTING', 'INPUT']);
 const HAS_NO_INPUT: ReadonlySet<string> = new Set(['POSTROUTING', 'OUTPUT']);
 
-type Conditions = Pick<RuleSpec, 'source' | 'destination' | 'inInterface' | 'outInterface' | 'fragment'>;
+type Addresses = readonly (AddressCondition | undefined)[];
+/** Without addresses: a rule for any. */
+const ANY: Addresses = [undefined];
+
+/** What rules have apart from their conditions. */
+export type RuleBase = Pick<RuleSpec, 'place' | 'counters' | 'protocol' | 'matches' | 'target'>;
 
 export class RuleConditions {
   readonly #family: Family;
-  readonly #seen = new Map<string, Where>();
-  #sources: readonly (AddressCondition | undefined)[] = [undefined];
-  #destinations: readonly (AddressCondition | undefined)[] = [undefined];
+  /** Letters of the options that were given, and where. */
+  #letters = '';
+  readonly #options: Where[] = [];
+  #sources = ANY;
+  #destinations = ANY;
   #in: InterfaceCondition | undefined;
   #out: InterfaceCondition | undefined;
   #fragment: RuleSpec['fragment'];
@@ -28,13 +35,14 @@ export class RuleConditions {
 
   /** The option of a rule that was given first, if any was. */
   get first(): Where | undefined {
-    return this.#seen.values().next().value;
+    return this.#options[0];
   }
 
   /** Refuses an option that was given before. */
   once(letter: string, option: Where): void {
-    if (this.#seen.has(letter)) option.refuse('conflict', `-${letter} can be given once only`);
-    this.#seen.set(letter, option);
+    if (this.#letters.includes(letter)) option.refuse('conflict', `-${letter} can be given once only`);
+    this.#letters += letter;
+    this.#options.push(option);
   }
 
   read(letter: 's' | 'd' | 'i' | 'o' | 'f', value: Where, option: Where, negated: boolean): void {
@@ -51,26 +59,40 @@ export class RuleConditions {
 
   /** There is no outgoing interface yet in PREROUTING and INPUT, and no incoming one in OUTPUT and POSTROUTING. */
   checkInterfaces(chain: string): void {
-    if (HAS_NO_OUTPUT.has(chain))
-      this.#seen.get('o')?.refuse('conflict', `${chain} has no outgoing interface`);
-    if (HAS_NO_INPUT.has(chain))
-      this.#seen.get('i')?.refuse('conflict', `${chain} has no incoming interface`);
+    if (HAS_NO_OUTPUT.has(chain)) this.#given('o')?.refuse('conflict', `${chain} has no outgoing interface`);
+    if (HAS_NO_INPUT.has(chain)) this.#given('i')?.refuse('conflict', `${chain} has no incoming interface`);
   }
 
-  /** A set of conditions for each pair of the sources and destinations. */
-  product(): readonly Conditions[] {
-    return this.#sources.flatMap((source) =>
-      this.#destinations.map((destination) => ({
-        ...(source !== undefined && { source }),
-        ...(destination !== undefined && { destination }),
-        ...(this.#in !== undefined && { inInterface: this.#in }),
-        ...(this.#out !== undefined && { outInterface: this.#out }),
-        ...(this.#fragment !== undefined && { fragment: this.#fragment }),
-      })),
-    );
+  /** A rule for each pair of the sources and destinations. */
+  rules(base: RuleBase): readonly RuleSpec[] {
+    const rules: RuleSpec[] = [];
+    for (const source of this.#sources) {
+      for (const destination of this.#destinations) {
+        const rule: { -readonly [K in keyof RuleSpec]: RuleSpec[K] } = { ...base };
+        if (source !== undefined) rule.source = source;
+        if (destination !== undefined) rule.destination = destination;
+        if (this.#in !== undefined) rule.inInterface = this.#in;
+        if (this.#out !== undefined) rule.outInterface = this.#out;
+        if (this.#fragment !== undefined) rule.fragment = this.#fragment;
+        rules.push(rule);
+      }
+    }
+    return rules;
   }
 
-  #addresses(value: Where, negated: boolean): readonly (AddressCondition | undefined)[] {
+  #given(letter: string): Where | undefined {
+    const at = this.#letters.indexOf(letter);
+    return at < 0 ? undefined : this.#options[at];
+  }
+
+  #addresses(value: Where, negated: boolean): Addresses {
+    if (this.#family === 4) {
+      const plain = plainNetwork(value.word);
+      if (plain !== undefined) {
+        if (isZero(plain.mask) && !negated) return ANY;
+        return [{ words: maskWords(plain.words, plain.mask), mask: plain.mask, negated }];
+      }
+    }
     const parts = value.word.split(',').map((part) => part.trimStart());
     if (parts.length > 1 && negated) value.refuse('conflict', 'several addresses cannot be negated');
     return parts.map((part) => {

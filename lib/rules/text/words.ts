@@ -10,11 +10,11 @@ export interface Word {
   readonly text: string;
   /** From 1. */
   readonly column: number;
-  readonly quoted: boolean;
 }
 
 /** Words of `line` from index `start` on. An unclosed quote is refused. */
 export function splitWords(line: string, start: number, where: Where): Word[] {
+  if (!line.includes('"', start)) return plainWords(line, start);
   const words: Word[] = [];
   let text = '';
   let begin = -1;
@@ -25,7 +25,7 @@ export function splitWords(line: string, start: number, where: Where): Word[] {
       if (c === '\\' && i + 1 < line.length) text += line[++i];
       else if (c !== '"') text += c;
       else {
-        words.push({ text, column: begin + 1, quoted: true });
+        words.push({ text, column: begin + 1 });
         text = '';
         begin = quote = -1;
       }
@@ -33,7 +33,7 @@ export function splitWords(line: string, start: number, where: Where): Word[] {
       quote = i;
       if (begin < 0) begin = i;
     } else if (c === ' ' || c === '\t') {
-      if (begin >= 0) words.push({ text, column: begin + 1, quoted: false });
+      if (begin >= 0) words.push({ text, column: begin + 1 });
       text = '';
       begin = -1;
     } else {
@@ -42,7 +42,27 @@ export function splitWords(line: string, start: number, where: Where): Word[] {
     }
   }
   if (quote >= 0) where.at(quote + 1, line.slice(quote)).refuse('syntax', 'unclosed quote', 'a closing "');
-  if (begin >= 0) words.push({ text, column: begin + 1, quoted: false });
+  if (begin >= 0) words.push({ text, column: begin + 1 });
+  return words;
+}
+
+const SPACE = 32;
+const TAB = 9;
+
+/** The same of a line without quotes. */
+function plainWords(line: string, start: number): Word[] {
+  const words: Word[] = [];
+  let begin = -1;
+  for (let i = start; i < line.length; i++) {
+    const c = line.charCodeAt(i);
+    if (c !== SPACE && c !== TAB) {
+      if (begin < 0) begin = i;
+    } else if (begin >= 0) {
+      words.push({ text: line.slice(begin, i), column: begin + 1 });
+      begin = -1;
+    }
+  }
+  if (begin >= 0) words.push({ text: line.slice(begin), column: begin + 1 });
   return words;
 }
 
