@@ -86,13 +86,17 @@ export class Load {
     this.#wan = this.router.interfaceIndex('wan');
   }
 
-  /** Sends one packet to and fro for each flow, and a third 4 s later: all are ESTABLISHED and ASSURED then. */
+  /**
+   * Sends one packet to and fro for each flow, and both once more 4 s later: all are ESTABLISHED and ASSURED then, and
+   * known to the flow cache in both directions.
+   */
   establish(): void {
     const { frames } = this;
     this.#sendAll((slot, flow) => frames.first(slot, flow), this.#lan);
     this.#sendAll((slot, flow) => frames.firstReply(slot, flow), this.#wan);
     this.nowMs += 4000;
     this.#sendAll((slot, flow) => frames.original(slot, flow), this.#lan);
+    this.#sendAll((slot, flow) => frames.reply(slot, flow), this.#wan);
     const { count } = this.router.engine.tracker;
     if (count !== this.flows) throw new Error(`${count} connections, not ${this.flows}`);
   }

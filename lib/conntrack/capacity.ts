@@ -1,19 +1,14 @@
 /**
  * How many connections a store can hold, and the memory for them. Cold.
  *
- * Ids are int32 offsets of words, which bounds a store whatever the machine has. A large array of zeros costs nothing
- * until it is written to: the operating system gives its pages as they are touched.
+ * Ids are int32 offsets of words, which bounds a store whatever the machine has.
  */
 import { ConfigurationError } from '../errors.js';
+import { allocateLines, LINE_WORDS } from '../memory/lines.js';
 
 const LEAST_BUCKETS = 16_384;
-
-const CACHE_LINE_BYTES = 64;
-/**
- * Where records begin in their buffer. Large buffers of Node on Linux begin 16 bytes behind a page (the allocator's
- * header); from there on a record's lines are the processor's. Anywhere else this does no harm.
- */
-const LINE_OFFSET_BYTES = 48;
+/** Lines of buckets for a connection, so that their 64 bytes cost none more than 9.8. */
+const LINES_PER_CONNECTION = 0.153;
 
 /** Words of a record of a family. */
 export function strideOf(version: number): number {
@@ -34,21 +29,30 @@ export function checkCapacity(version: number, capacity: number): void {
   });
 }
 
-/**
- * Buckets for `capacity` connections: a power of two between 3/4 and 3/2 of it, so that a bucket's four bytes cost no
- * connection more than six, and 16 Ki at least.
- */
+/** Buckets for `capacity` connections as Linux counts them: the power of two that is not below it, and 16 Ki at least. */
 export function defaultBuckets(capacity: number): number {
-  const above = 2 ** Math.ceil(Math.log2(capacity));
-  return Math.max(LEAST_BUCKETS, above > 1.5 * capacity ? above / 2 : above);
+  return Math.max(LEAST_BUCKETS, 2 ** Math.ceil(Math.log2(capacity)));
+}
+
+/**
+ * Lines of buckets for `capacity` connections, if Linux would have `buckets`: each holds 15 tuples, and the 13 that it
+ * has in a full table leave few without a place.
+ */
+export function bucketLines(capacity: number, buckets: number): number {
+  const most = Math.min(buckets, Math.max(LEAST_BUCKETS, capacity));
+  return Math.max(1, Math.floor(LINES_PER_CONNECTION * most));
+}
+
+/** Buckets for the sources of `capacity` connections: a power of two that costs none more than two bytes. */
+export function sourceBuckets(capacity: number): number {
+  return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, capacity / 2)));
 }
 
 /** Words for `capacity` records, all 0, on cache lines where that can be had. Throws as `checkCapacity` does, and if there is no such memory. */
 export function allocateRecords(version: number, capacity: number): Int32Array {
   checkCapacity(version, capacity);
   try {
-    const words = capacity * strideOf(version);
-    return new Int32Array(new ArrayBuffer(4 * words + CACHE_LINE_BYTES), LINE_OFFSET_BYTES, words);
+    return allocateLines((capacity * strideOf(version)) / LINE_WORDS);
   } catch (cause) {
     const place = { word: String(capacity), expected: 'fewer connections, or more memory' };
     throw new ConfigurationError('value', `no memory for IPv${version} connections`, place, { cause });

@@ -6,12 +6,12 @@
  * Both `judge` functions look at everything before they write anything: 0 means that nothing was touched and that the
  * packet has to go the long way. They take only what no listener would hear of: no change of state or status.
  */
+import { PLACES as ALL_PLACES, type Buckets } from '../memory/buckets.js';
 import type { Glance } from '../wire/glance.js';
 import type { TrackContext } from './context.js';
-import { type Direction, type Entries, type EntryId, Status, type TupleId } from './entries.js';
+import { Direction, type Entries, type EntryId, Status, type TupleId } from './entries.js';
 import { Word } from './layout.js';
 
-const HASH = Word.HASH;
 const NEXT = Word.NEXT;
 const SOURCE = Word.SOURCE;
 const DESTINATION = Word.DESTINATION;
@@ -35,8 +35,10 @@ const EXTENSION = Word.EXTENSION;
 const POLICY = Word.POLICY;
 const WIDE = Word.WIDE;
 const CLOCK_BITS = Word.CLOCK_BITS;
+const PLACES = ALL_PLACES;
 const REPLY_LINE = 16;
-const NIL = -1 as TupleId;
+/** Words of an IPv6 record. */
+const RECORD6 = 64;
 
 /** Status of a connection whose packets are ordinary, and the bits that are looked at for it. */
 const ORDINARY = Status.CONFIRMED | Status.SEEN_REPLY;
@@ -49,6 +51,8 @@ const ASKED =
   Status.NAT_CLASH |
   Status.REVIEW;
 const ASSURED = Status.ASSURED;
+const CONFIRMED = Status.CONFIRMED;
+const REPLY = Direction.REPLY;
 
 const UDP_UNREPLIED = 0;
 const UDP_STREAM = 1;
@@ -62,11 +66,13 @@ const MAXACK_SET = 32;
 const MIN_ACK_WINDOW = 66_000;
 
 /**
- * Tuple of an IPv4 key in zone 0, or NIL. Unlike `table.find` it reaps nothing, and may return one that has expired:
- * `isOrdinary` tells.
+ * Tuple of an IPv4 key in zone 0, or NIL. `line` is where the bucket of `hash` is, and `first` its first word. Unlike
+ * `table.find` it reaps nothing, and may return a tuple that has expired: `isOrdinary` tells.
  */
 export function findTuple4(
   words: Int32Array,
+  buckets: Buckets,
+  line: number,
   first: number,
   hash: number,
   source: number,
@@ -74,51 +80,80 @@ export function findTuple4(
   ports: number,
   protocol: number,
 ): TupleId {
-  let node = first;
-  while (node >= 0) {
-    if (
-      words[node + HASH] === hash &&
-      words[node + PORTS] === ports &&
-      words[node + SOURCE] === source &&
-      words[node + DESTINATION] === destination &&
-      words[node + KIND] === protocol
-    ) {
-      return node as TupleId;
-    }
+  const lines = buckets.lines;
+  const tagged = buckets.tagged(hash);
+  const idBits = buckets.idBits;
+  const end = line + PLACES;
+  let word = first;
+  for (let at = line; word !== 0 && at < end; word = lines[at] as number) {
+    at++;
+    if ((word ^ tagged) >>> idBits !== 0) continue;
+    const node = buckets.nodeOf(word);
+    if (hasKey4(words, node, source, destination, ports, protocol) === 1) return node as TupleId;
+  }
+  let node = ~(lines[end] as number);
+  while (node >= 0 && hasKey4(words, node, source, destination, ports, protocol) === 0) {
     node = words[node + NEXT] as number;
   }
-  return NIL;
+  return node as TupleId;
+}
+
+function hasKey4(
+  words: Int32Array,
+  tuple: number,
+  source: number,
+  destination: number,
+  ports: number,
+  protocol: number,
+): 0 | 1 {
+  return words[tuple + PORTS] === ports &&
+    words[tuple + SOURCE] === source &&
+    words[tuple + DESTINATION] === destination &&
+    words[tuple + KIND] === protocol
+    ? 1
+    : 0;
 }
 
 /** The same for IPv6; `addresses` are the eight words of source and destination. */
 export function findTuple6(
   words: Int32Array,
+  buckets: Buckets,
+  line: number,
   first: number,
   hash: number,
   addresses: Int32Array,
   ports: number,
   protocol: number,
 ): TupleId {
-  let node = first;
-  while (node >= 0) {
-    if (
-      words[node + HASH] === hash &&
-      words[node + PORTS] === ports &&
-      words[node + KIND] === protocol &&
-      hasAddresses(words, node, addresses) === 1
-    ) {
-      return node as TupleId;
-    }
-    node = words[node + NEXT] as number;
+  const lines = buckets.lines;
+  const tagged = buckets.tagged(hash);
+  const idBits = buckets.idBits;
+  const end = line + PLACES;
+  let word = first;
+  for (let at = line; word !== 0 && at < end; word = lines[at] as number) {
+    at++;
+    if ((word ^ tagged) >>> idBits !== 0) continue;
+    const node = buckets.nodeOf(word);
+    if (hasKey6(words, node, addresses, ports, protocol) === 1) return node as TupleId;
   }
-  return NIL;
+  let node = ~(lines[end] as number);
+  while (node >= 0 && hasKey6(words, node, addresses, ports, protocol) === 0)
+    node = words[node + NEXT] as number;
+  return node as TupleId;
 }
 
-function hasAddresses(words: Int32Array, tuple: number, addresses: Int32Array): 0 | 1 {
-  const reply = (words[tuple + FLAGS] as number) >>> 31;
-  const wide = tuple - (reply << 4) + WIDE + (reply << 3);
+/** Whether a tuple's key is that: 1 or 0. Its addresses are asked for at once, whatever its direction is. */
+function hasKey6(
+  words: Int32Array,
+  tuple: number,
+  addresses: Int32Array,
+  ports: number,
+  protocol: number,
+): 0 | 1 {
+  const place = tuple & (RECORD6 - 1);
+  const wide = tuple - place + WIDE + (place >>> 1);
   for (let i = 0; i < 8; i++) if (words[wide + i] !== addresses[i]) return 0;
-  return 1;
+  return words[tuple + PORTS] === ports && words[tuple + KIND] === protocol ? 1 : 0;
 }
 
 /** Whether a connection lives, is established, and has nothing that asks for the long way: 1 or 0. */
@@ -130,6 +165,14 @@ export function isOrdinary(words: Int32Array, entry: EntryId, now: number): 0 | 
     words[entry + POLICY] === 0
     ? 1
     : 0;
+}
+
+/**
+ * Whether this, a reply, would make a connection established, so that the next ones of its direction may be ordinary: 1 or
+ * 0.
+ */
+export function isAnswer(words: Int32Array, entry: EntryId, direction: Direction): 0 | 1 {
+  return direction === REPLY && ((words[entry + STATUS] as number) & ASKED) === CONFIRMED ? 1 : 0;
 }
 
 /** What `trackUdp` would do with a sound datagram of an ordinary connection. `bytes` is the length of its IP packet. */

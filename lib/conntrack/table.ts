@@ -1,31 +1,24 @@
 /**
- * The connection table of one family: entries on per-bucket lists, found by key, reaped when met expired. Hot.
+ * The connection table of one family: entries in hash buckets, found by key, reaped when met expired. Hot.
  *
  * Invariants: a tuple is linked iff its entry is CONFIRMED; both tuples of an entry enter and leave together (one
- * node only when they are equal); a chain's nodes all belong to its bucket; free + live = capacity. An expired
- * entry is never returned. `unlink` of one entry may take two nodes out of the chain that a walk is in, so walks
- * fetch their next node past the partner first.
+ * node only when they are equal); a bucket's nodes all belong to it; free + live = capacity. An expired entry is never
+ * returned. A lookup meets the nodes that the bucket's line has by the tag of its key, and all that are behind the line. To
+ * unlink one entry may take two nodes out of the bucket that a walk is in, and moves others; so walks begin again then.
  *
- * Keys come from guests, and XXH32 has keys that collide whatever its seed is. A lookup that meets a chain longer than
- * chance makes it therefore changes the hash, once and for all: from then on entries are linked by HalfSipHash with a
+ * Keys come from guests, and XXH32 has keys that collide whatever its seed is. A lookup that meets more nodes than
+ * chance puts there therefore changes the hash, once and for all: from then on entries are linked by HalfSipHash with a
  * fresh secret, and the reaper moves those that are there already (`rekey`), a slice at a time. Until it is through, a
  * lookup that finds nothing looks by the old hash too; each entry keeps the hash by which it is linked. Callers notice
  * nothing: they go on passing the hash of `hashKey`.
  */
-import { Chains } from '../memory/chains.js';
+import { Buckets, PLACES } from '../memory/buckets.js';
 import { hash4 } from '../memory/hash.js';
+import { LINE_WORDS } from '../memory/lines.js';
 import { halfSipHash } from '../memory/siphash.js';
 import { unpredictableSeed } from '../random.js';
-import {
-  Direction,
-  Entries,
-  type EntryId,
-  NIL,
-  Status,
-  TUPLE_NEXT,
-  TUPLE_PREV,
-  type TupleId,
-} from './entries.js';
+import { bucketLines } from './capacity.js';
+import { Direction, Entries, type EntryId, NIL, Status, TUPLE_NEXT, type TupleId } from './entries.js';
 import { Extensions } from './extensions.js';
 import { hashKey4, hashKey6, KEY_KIND, KEY_PORTS, KEY_WORDS } from './tuples.js';
 
@@ -69,18 +62,22 @@ const PLAIN = 0;
 const MOVING = 1;
 const KEYED = 2;
 
-/** Longest chain that is taken for chance: this many tuples, and as many times the mean of a full table. */
-const CHAIN_BASE = 32;
-const CHAIN_MEANS = 4;
+/** Most nodes to be met that are taken for chance: these, and as many times the mean of a full table's bucket. */
+const MET_BASE = 16;
+const MET_MEANS = 3;
 
 export class ConntrackTable {
   readonly version: number;
+  /** Buckets as Linux counts them (nf_conntrack_buckets): as many as early drop knows. A power of two. */
+  readonly bucketCount: number;
   readonly entries: Entries;
-  readonly chains: Chains;
+  readonly buckets: Buckets;
   /** What few entries have beside their record. */
   readonly extensions: Extensions;
-  /** Tuples that a chain may have by chance. */
-  readonly longestChain: number;
+  /** Nodes that a lookup may meet by chance. */
+  readonly mostMet: number;
+  /** The hash without these low bits, and one more, is the number of its bucket as Linux counts them. */
+  readonly #bucketShift: number;
   readonly #seed: number;
   /** How often an entry was linked, and never 0: what was absent is absent as long as it stays the same. Wraps. */
   links = 1;
@@ -102,8 +99,9 @@ export class ConntrackTable {
   readonly #key = new Int32Array(KEY_WORDS);
 
   /**
-   * `bucketCount` is rounded up to a power of two. `seed` is the hash secret; `drawSecret` gives the one that takes its
-   * place when it is attacked, 32 bits a call.
+   * `bucketCount` is rounded up to a power of two; these are Linux's buckets, of which a line of {@link buckets} holds
+   * several. `seed` is the hash secret; `drawSecret` gives the one that takes its place when it is attacked, 32 bits a
+   * call.
    */
   constructor(
     version: number,
@@ -115,11 +113,13 @@ export class ConntrackTable {
     this.version = version;
     this.entries = new Entries(version, capacity);
     this.extensions = new Extensions(this.entries);
-    const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, bucketCount)));
-    this.chains = new Chains(this.entries.words, buckets, TUPLE_NEXT, TUPLE_PREV);
+    const bits = Math.min(31, Math.ceil(Math.log2(Math.max(1, bucketCount))));
+    this.bucketCount = 2 ** bits;
+    this.#bucketShift = 31 - bits;
+    this.buckets = new Buckets(this.entries.words, bucketLines(capacity, this.bucketCount), TUPLE_NEXT);
     this.#seed = seed | 0;
     this.#drawSecret = drawSecret;
-    this.longestChain = CHAIN_BASE + Math.ceil((CHAIN_MEANS * 2 * capacity) / buckets);
+    this.mostMet = MET_BASE + Math.ceil((MET_MEANS * 2 * capacity) / this.buckets.count);
   }
 
   /** Adds an observer of destroyed entries. */
@@ -138,7 +138,7 @@ export class ConntrackTable {
   }
 
   /**
-   * Hash by which the tuple of a key is linked, for the flow cache, which walks chains without `find`. While entries are
+   * Hash by which the tuple of a key is linked, for the flow cache, which looks for tuples without `find`. While entries are
    * moved some are linked by another one.
    */
   linkedHash(key: Int32Array): number {
@@ -157,11 +157,6 @@ export class ConntrackTable {
     return this.#keyedHash(key);
   }
 
-  /** First tuple of the chain that a hash leads to, or NIL. */
-  firstOf(hash: number): TupleId {
-    return this.chains.head(this.chains.bucketOf(hash)) as TupleId;
-  }
-
   /** Tuple whose key is `key`, or NIL. Entries met expired at `now` are reaped on the way. */
   find(key: Int32Array, now: number): TupleId {
     return this.findHashed(key, this.hashKey(key), now);
@@ -175,51 +170,106 @@ export class ConntrackTable {
   }
 
   #search(key: Int32Array, hash: number, now: number): TupleId {
-    const chains = this.chains;
     const entries = this.entries;
-    let met = 0;
-    let node = chains.head(chains.bucketOf(hash)) as TupleId;
-    while (node !== NIL) {
+    for (;;) {
+      const node = this.#meet(key, hash, now);
+      if (node === NIL) return node;
       const entry = entries.entryOf(node);
-      if (entries.hasExpired(entry, now) === 1) {
-        node = this.#nextPastEntry(node, entry);
-        this.reapedOnLookup++;
-        this.destroy(entry, DestroyReason.TIMEOUT);
-        continue;
-      }
-      if (entries.hash(node) === hash && entries.matchesKey(node, key) === 1) break;
-      node = chains.next(node) as TupleId;
-      met++;
+      if (entries.hasExpired(entry, now) === 0) return node;
+      this.reapedOnLookup++;
+      this.destroy(entry, DestroyReason.TIMEOUT);
     }
-    if (met > this.longestChain) this.beginRekey();
-    return node;
   }
 
-  /** Node after `node` that is not of `entry`. */
-  #nextPastEntry(node: TupleId, entry: EntryId): TupleId {
-    let next = this.chains.next(node) as TupleId;
-    if (next !== NIL && this.entries.entryOf(next) === entry) next = this.chains.next(next) as TupleId;
-    return next;
+  /** The tuple of `key`, or one met on the way to it that has expired; NIL if there is neither. */
+  #meet(key: Int32Array, hash: number, now: number): TupleId {
+    const buckets = this.buckets;
+    const lines = buckets.lines;
+    const line = buckets.lineOf(hash);
+    const tagged = buckets.tagged(hash);
+    const idBits = buckets.idBits;
+    let met = 0;
+    let found = NIL as TupleId;
+    for (let at = line; at < line + PLACES; at++) {
+      const word = lines[at] as number;
+      if (word === 0) break;
+      if ((word ^ tagged) >>> idBits !== 0) continue;
+      const node = buckets.nodeOf(word) as TupleId;
+      if (this.#isMet(node, key, hash, now) === 0) met++;
+      else {
+        found = node;
+        break;
+      }
+    }
+    if (found === NIL) {
+      for (let node = buckets.list(line) as TupleId; node !== NIL; node = buckets.next(node) as TupleId) {
+        met++;
+        if (this.#isMet(node, key, hash, now) === 0) continue;
+        found = node;
+        break;
+      }
+    }
+    if (met > this.mostMet) this.beginRekey();
+    return found;
+  }
+
+  /** Whether a lookup stops at a node: it is the tuple of `key`, or has expired. 1 or 0. */
+  #isMet(node: TupleId, key: Int32Array, hash: number, now: number): 0 | 1 {
+    const entries = this.entries;
+    if (entries.hasExpired(entries.entryOf(node), now) === 1) return 1;
+    return entries.hash(node) === hash ? entries.matchesKey(node, key) : 0;
+  }
+
+  // ---- early drop ----
+
+  /** Bucket of a hash as Linux counts them, from 0 to `bucketCount` - 1. */
+  bucketOf(hash: number): number {
+    return (hash >>> 1) >>> this.#bucketShift;
   }
 
   /** Evicts the bucket's entries that are not ASSURED, and reaps its expired ones; returns how many were evicted. */
   evictUnassured(bucket: number, now: number): number {
-    const entries = this.entries;
+    const buckets = this.buckets;
+    const hashes = 2 ** (this.#bucketShift + 1);
+    const first = Math.imul(bucket, hashes);
+    const end = buckets.lineOf(first + hashes - 1);
     let evicted = 0;
-    let node = this.chains.head(bucket) as TupleId;
-    while (node !== NIL) {
-      const entry = entries.entryOf(node);
-      const next = this.#nextPastEntry(node, entry);
-      if (entries.hasExpired(entry, now) === 1) {
-        this.destroy(entry, DestroyReason.TIMEOUT);
-      } else if ((entries.status(entry) & Status.ASSURED) === 0) {
-        this.destroy(entry, DestroyReason.EARLY_DROP);
-        evicted++;
+    // A bucket's hashes follow each other, and so do their lines: it is one, or two.
+    for (let line = buckets.lineOf(first); line <= end; line += LINE_WORDS) {
+      let victim = this.#victimIn(line, bucket, now);
+      while (victim !== NIL) {
+        const isExpired = this.entries.hasExpired(victim, now) === 1;
+        this.destroy(victim, isExpired ? DestroyReason.TIMEOUT : DestroyReason.EARLY_DROP);
+        if (!isExpired) evicted++;
+        victim = this.#victimIn(line, bucket, now);
       }
-      node = next;
     }
     return evicted;
   }
+
+  /** An entry with a tuple of the bucket in a line, expired or not ASSURED; NIL if there is none. */
+  #victimIn(line: number, bucket: number, now: number): EntryId {
+    const buckets = this.buckets;
+    for (let at = line; at < line + PLACES; at++) {
+      const word = buckets.lines[at] as number;
+      if (word === 0) break;
+      const node = buckets.nodeOf(word) as TupleId;
+      if (this.#isVictim(node, bucket, now) === 1) return this.entries.entryOf(node);
+    }
+    for (let node = buckets.list(line) as TupleId; node !== NIL; node = buckets.next(node) as TupleId) {
+      if (this.#isVictim(node, bucket, now) === 1) return this.entries.entryOf(node);
+    }
+    return NIL as EntryId;
+  }
+
+  #isVictim(node: TupleId, bucket: number, now: number): 0 | 1 {
+    const entries = this.entries;
+    if (this.bucketOf(entries.hash(node)) !== bucket) return 0;
+    const entry = entries.entryOf(node);
+    return entries.hasExpired(entry, now) === 1 || (entries.status(entry) & Status.ASSURED) === 0 ? 1 : 0;
+  }
+
+  // ---- sweeping ----
 
   /**
    * Reaps the expired entries among the records from `fromSlot` on, until it is at `toSlot` or has done `work`: a slot is
@@ -291,10 +341,8 @@ export class ConntrackTable {
     const entries = this.entries;
     const original = entries.tuple(entry, Direction.ORIGINAL);
     const reply = entries.tuple(entry, Direction.REPLY);
-    if (this.#isSelfConnected(entry) === 0) {
-      this.chains.link(this.chains.bucketOf(entries.hash(original)), original);
-    }
-    this.chains.link(this.chains.bucketOf(entries.hash(reply)), reply);
+    if (this.#isSelfConnected(entry) === 0) this.buckets.link(entries.hash(original), original);
+    this.buckets.link(entries.hash(reply), reply);
   }
 
   /** Unlinks a confirmed entry, tells the observers, gives the record back. */
@@ -307,10 +355,10 @@ export class ConntrackTable {
     const entries = this.entries;
     if (this.#isSelfConnected(entry) === 0) {
       const original = entries.tuple(entry, Direction.ORIGINAL);
-      this.chains.unlink(this.chains.bucketOf(entries.hash(original)), original);
+      this.buckets.unlink(entries.hash(original), original);
     }
     const reply = entries.tuple(entry, Direction.REPLY);
-    this.chains.unlink(this.chains.bucketOf(entries.hash(reply)), reply);
+    this.buckets.unlink(entries.hash(reply), reply);
   }
 
   /** Gives back a record that was never confirmed. */
@@ -325,7 +373,7 @@ export class ConntrackTable {
     return this.#mode === MOVING ? 1 : 0;
   }
 
-  /** Whether the hash was changed because a chain was longer than chance makes it: 1 or 0. */
+  /** Whether the hash was changed because a lookup met more nodes than chance puts there: 1 or 0. */
   get isRekeyed(): 0 | 1 {
     return this.#mode === PLAIN ? 0 : 1;
   }

@@ -460,15 +460,14 @@ export class Tracker {
    */
   #makeRoom(table: ConntrackTable, hash: number): 0 | 1 {
     if (this.#earlyDrop === 0) return 0;
-    const chains = table.chains;
-    let bucket = chains.bucketOf(hash);
+    let bucket = table.bucketOf(hash);
     for (let i = 0; i < EVICTION_BUCKETS; i++) {
       const evicted = table.evictUnassured(bucket, this.context.now);
       if (evicted > 0) {
         this.statistics.earlyDrop += evicted;
         return 1;
       }
-      bucket = chains.bucketOf(bucket + 1);
+      bucket = (bucket + 1) & (table.bucketCount - 1);
     }
     return this.count < this.maxConnections ? 1 : 0;
   }

@@ -9,6 +9,7 @@
  * Most connections keep their source port; then a mapping tells nothing that a range of one address does not. A bit per
  * bucket says whether an entry whose port was changed may be among its nodes, so that the list is rarely looked at.
  */
+import { sourceBuckets } from '../conntrack/capacity.js';
 import {
   Direction,
   type Entries,
@@ -38,8 +39,9 @@ export class SourceIndex {
 
   constructor(table: ConntrackTable) {
     this.#table = table;
-    this.#chains = new Chains(table.entries.words, table.chains.bucketCount, SOURCE_NEXT, SOURCE_PREV);
-    this.#moved = new Int32Array((table.chains.bucketCount + 31) >>> 5);
+    const buckets = sourceBuckets(table.entries.slots.capacity);
+    this.#chains = new Chains(table.entries.words, buckets, SOURCE_NEXT, SOURCE_PREV);
+    this.#moved = new Int32Array((buckets + 31) >>> 5);
   }
 
   /** Puts an entry, whose original key never changes again, into the index. */

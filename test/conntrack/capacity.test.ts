@@ -1,10 +1,11 @@
 import { totalmem } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { defaultBuckets, maxCapacity } from '../../lib/conntrack/capacity.js';
+import { bucketLines, defaultBuckets, maxCapacity, sourceBuckets } from '../../lib/conntrack/capacity.js';
 import { Direction, Entries } from '../../lib/conntrack/entries.js';
 import { Tracker } from '../../lib/conntrack/tracker.js';
 import { KEY_WORDS } from '../../lib/conntrack/tuples.js';
 import { ConfigurationError } from '../../lib/errors.js';
+import { Buckets } from '../../lib/memory/buckets.js';
 
 /** The largest stores are 8 GiB of address space, which small machines refuse though none of it is touched. */
 const canReserve = totalmem() > 12 * 2 ** 30;
@@ -53,14 +54,19 @@ describe('the number of connections', () => {
   });
 });
 
-test('buckets cost no connection more than six bytes, and are never too few', () => {
+test('buckets are as many as Linux has, and cost no connection more than 12 bytes with those of sources', () => {
   for (const capacity of [
-    16_384, 20_000, 24_576, 24_577, 100_000, 262_144, 1_000_000, 10_485_760, 44_739_242,
+    16_384, 20_000, 24_576, 24_577, 100_000, 262_144, 1_000_000, 1_048_576, 10_485_760, 44_739_242,
   ]) {
     const buckets = defaultBuckets(capacity);
     expect(Number.isInteger(Math.log2(buckets))).toBe(true);
-    expect(buckets).toBeGreaterThanOrEqual(0.75 * capacity);
-    expect(buckets).toBeLessThanOrEqual(1.5 * capacity);
+    expect(buckets).toBeGreaterThanOrEqual(capacity);
+    expect(buckets).toBeLessThan(2 * capacity);
+    const { count } = new Buckets(new Int32Array(16), bucketLines(capacity, buckets), 1);
+    expect(64 * count).toBeLessThanOrEqual(10 * capacity);
+    // 15 places each: most of a full table's tuples have one.
+    expect(15 * count).toBeGreaterThanOrEqual(2 * capacity);
+    expect(4 * sourceBuckets(capacity)).toBeLessThanOrEqual(2 * Math.max(capacity, 32_768));
   }
   expect(defaultBuckets(1)).toBe(16_384);
   expect(new Tracker({ maxConnections: 262_144 }).bucketCount).toBe(262_144);

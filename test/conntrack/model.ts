@@ -147,16 +147,13 @@ export class Twin {
 
   /** Walks the whole table and holds it to STYLE's invariants. */
   check(): void {
-    const { entries, chains } = this.table;
+    const { entries, buckets } = this.table;
     const linked = new Set<number>();
-    for (let bucket = 0; bucket < chains.bucketCount; bucket++) {
-      let prev = NIL;
-      for (let node = chains.head(bucket); node !== NIL; node = chains.next(node)) {
-        expect(linked.has(node), 'chains are acyclic and share no node').toBe(false);
+    for (let line = 0; line < buckets.lines.length; line += 16) {
+      for (const node of buckets.nodes(line)) {
+        expect(linked.has(node), 'lists are acyclic, and buckets share no node').toBe(false);
         linked.add(node);
-        expect(chains.prev(node), 'prev is the node before').toBe(prev);
-        expect(chains.bucketOf(entries.hash(node as TupleId)), 'a node is in its bucket').toBe(bucket);
-        prev = node;
+        expect(buckets.lineOf(entries.hash(node as TupleId)), 'a node is in its bucket').toBe(line);
       }
     }
     const expected = new Set<number>();

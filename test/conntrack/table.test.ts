@@ -35,13 +35,19 @@ describe.each([4, 6])('IPv%i table', (version) => {
     }
   });
 
-  test('a lookup for a key that is not there reaps all the expired of its bucket, partners side by side', () => {
+  test('a lookup for a key that is not there reaps all the expired that it meets, partners side by side', () => {
     const twin = twinOf(version, 100, 1);
     for (let i = 0; i < 100; i++) connect(twin, 1000 + i, 10);
     twin.now = 10;
     expect(twin.findBoth(key(version, 9, 9, 9, 9))).toBe(NIL);
     twin.check();
+    // All of the bucket's list. Entries with both tuples in the line are met by those who look for them.
+    expect(twin.table.buckets.list(0)).toBe(NIL);
+    expect(twin.table.live).toBeLessThanOrEqual(7);
+    for (let i = 0; i < 100; i++) expect(twin.findBoth(key(version, 2, 1, 80, 1000 + i))).toBe(NIL);
+    twin.check();
     expect(twin.table.live).toBe(0);
+    expect(twin.table.reapedOnLookup).toBe(100);
   });
 
   test.each([1, 2, 4096])(
@@ -66,9 +72,7 @@ describe.each([4, 6])('IPv%i table', (version) => {
       }
       expect(destroyed).toBe(4000);
       expect(table.live).toBe(0);
-      for (let bucket = 0; bucket < table.chains.bucketCount; bucket++) {
-        expect(table.chains.head(bucket)).toBe(NIL);
-      }
+      expect(table.buckets.lines.every((word) => word === 0)).toBe(true);
     },
   );
 
@@ -147,14 +151,14 @@ test.each([
   [4, 4],
   [65_537, 131_072],
 ])('%i buckets asked for are %i', (asked, got) => {
-  expect(new ConntrackTable(4, 1, asked, 0).chains.bucketCount).toBe(got);
+  expect(new ConntrackTable(4, 1, asked, 0).bucketCount).toBe(got);
 });
 
 test('another seed puts keys in other buckets', () => {
   const keys = Array.from({ length: 64 }, (_, i) => key(4, 1, 2, i, 80));
   const buckets = (seed: number) => {
     const table = new ConntrackTable(4, 1, 1024, seed);
-    return keys.map((words) => table.chains.bucketOf(table.hashKey(words)));
+    return keys.map((words) => table.bucketOf(table.hashKey(words)));
   };
   expect(buckets(1)).toEqual(buckets(1));
   expect(buckets(1).filter((bucket, i) => bucket === buckets(2)[i]).length).toBeLessThan(5);

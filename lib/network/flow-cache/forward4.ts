@@ -8,8 +8,8 @@
  */
 import type { TrackContext } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
-import { Direction, Status } from '../../conntrack/entries.js';
-import { findTuple4, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
+import { Direction, Status, type TupleId } from '../../conntrack/entries.js';
+import { findTuple4, isAnswer, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { Glance } from '../../wire/glance.js';
@@ -33,6 +33,10 @@ const FRAGMENT = 0xbfff;
 const TTL_OF_TWO = 0x200;
 const SOURCE = Word.SOURCE;
 const DESTINATION = Word.DESTINATION;
+const PORTS = Word.PORTS;
+/** Words of a record, and of what is before its reply's line. */
+const RECORD = 48;
+const REPLY_LINE = 16;
 const IN = PathWord.IN;
 const OUT = PathWord.OUT;
 const MTU = PathWord.MTU;
@@ -77,8 +81,10 @@ export class Forward4 {
     const ports = (sourcePort << 16) | destinationPort;
     const protocol = life & 255;
     const table = this.#table;
+    const buckets = table.buckets;
     const hash = table.linkedHash4(source, destination, ports, protocol);
-    const head = table.firstOf(hash);
+    const line = buckets.lineOf(hash);
+    const first = buckets.lines[line] as number;
 
     const addressSum = source1 + source2 + destination1 + destination2;
     const headerChecksum = u16(bytes, start + 10);
@@ -87,21 +93,25 @@ export class Forward4 {
     // A multiple of all ones: the same as folded to all ones, as it is not zero.
     if (headerSum % 0xffff !== 0 || total > available || (fragment & FRAGMENT) !== 0 || life < TTL_OF_TWO)
       return NONE;
+    if (protocol !== UDP && protocol !== TCP) return NONE;
+    const entries = this.#entries;
+    const words = entries.words;
+    const tuple = findTuple4(words, buckets, line, first, hash, source, destination, ports, protocol);
+    if (tuple < 0) return NONE;
+    // By number, not by the record: its lines are asked for at a time, and come while the checksum is computed.
+    const place = tuple % RECORD;
+    const entry = (tuple - place) as EntryId;
+    const direction = (place >>> 4) as Direction;
+    const opposite = (entry + REPLY_LINE - place) as TupleId;
+    const oppositePorts = words[opposite + PORTS] as number;
     const context = this.#context;
+    if (isOrdinary(words, entry, context.now) === 0)
+      return isAnswer(words, entry, direction) === 1 ? LEARN : NONE;
     const transportBytes = total - HEADER_BYTES;
     const end = start + total;
     const glance = this.#glance;
     const pseudoSum = addressSum + protocol + transportBytes;
-    if (protocol !== UDP && protocol !== TCP) return NONE;
     if (glance.read(bytes, protocol, transport, end, pseudoSum, context.settings.checksum) === 0) return NONE;
-
-    const entries = this.#entries;
-    const words = entries.words;
-    const tuple = findTuple4(words, head, hash, source, destination, ports, protocol);
-    if (tuple < 0) return NONE;
-    const direction = entries.directionOf(tuple);
-    const entry = (tuple - (direction << 4)) as EntryId;
-    if (isOrdinary(words, entry, context.now) === 0) return NONE;
     const paths = this.#paths;
     const path = paths.placeOf(entries.flowPath(tuple));
     const known = paths.words;
@@ -123,8 +133,6 @@ export class Forward4 {
     let headerChange = (~headerChecksum & 0xffff) + (~life & 0xffff) + life - 0x100;
     if (known[path + TRANSLATES] === 1) {
       const status = entries.status(entry);
-      const opposite = entries.tuple(entry, (1 - direction) as Direction);
-      const oppositePorts = entries.ports(opposite);
       let change = 0;
       let portChange = 0;
       if ((status & (SRC_NAT << direction)) !== 0) {

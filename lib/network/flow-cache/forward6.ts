@@ -6,7 +6,7 @@
 import type { TrackContext } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
 import { Direction, Status } from '../../conntrack/entries.js';
-import { findTuple6, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
+import { findTuple6, isAnswer, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
@@ -19,6 +19,10 @@ const LEARN = Shortcut.LEARN;
 const SRC_NAT = Status.SRC_NAT;
 const ORIGINAL = Direction.ORIGINAL;
 const WIDE = Word.WIDE;
+const PORTS_AT = Word.PORTS;
+/** Words of a record, and of what is before its reply's line. */
+const RECORD = 64;
+const REPLY_LINE = 16;
 const IN = PathWord.IN;
 const OUT = PathWord.OUT;
 const MTU = PathWord.MTU;
@@ -71,23 +75,26 @@ export class Forward6 {
     key[PORTS] = ports;
     key[KIND] = protocol;
     const table = this.#table;
+    const buckets = table.buckets;
     const hash = table.linkedHash(key);
-    const head = table.firstOf(hash);
-
+    const line = buckets.lineOf(hash);
+    const first = buckets.lines[line] as number;
+    const entries = this.#entries;
+    const words = entries.words;
+    const tuple = findTuple6(words, buckets, line, first, hash, key, ports, protocol);
+    if (tuple < 0) return NONE;
+    const place = tuple & (RECORD - 1);
+    const entry = (tuple - place) as EntryId;
+    const direction = (place >>> 4) as Direction;
+    const oppositePorts = words[entry + REPLY_LINE - place + PORTS_AT] as number;
     const context = this.#context;
+    if (isOrdinary(words, entry, context.now) === 0)
+      return isAnswer(words, entry, direction) === 1 ? LEARN : NONE;
     const end = start + total;
     const glance = this.#glance;
     const pseudoSum = addressSum + protocol + transportBytes;
     if (glance.read(bytes, protocol, transport, end, pseudoSum, context.settings.checksum) === 0) return NONE;
     if (glance.checksumAt < 0) return NONE;
-
-    const entries = this.#entries;
-    const words = entries.words;
-    const tuple = findTuple6(words, head, hash, key, ports, protocol);
-    if (tuple < 0) return NONE;
-    const direction = entries.directionOf(tuple);
-    const entry = (tuple - (direction << 4)) as EntryId;
-    if (isOrdinary(words, entry, context.now) === 0) return NONE;
     const paths = this.#paths;
     const path = paths.placeOf(entries.flowPath(tuple));
     const known = paths.words;
@@ -106,7 +113,6 @@ export class Forward6 {
 
     if (known[path + TRANSLATES] === 1) {
       const opposite = (1 - direction) as Direction;
-      const oppositePorts = entries.ports(entries.tuple(entry, opposite));
       const wide = entry + WIDE + (opposite << 3);
       const status = entries.status(entry);
       let change = 0;

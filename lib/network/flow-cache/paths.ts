@@ -32,6 +32,8 @@ export class Paths {
   readonly #known = new Map<string, number>();
   readonly #rulePath: Int32Array[] = [];
   #count = 1;
+  /** Number of the path that was asked for last: most connections of a time take one. */
+  #last = 0;
 
   constructor(rules: Rules) {
     this.#rules = rules;
@@ -50,6 +52,7 @@ export class Paths {
     this.#known.clear();
     this.#rulePath.length = 0;
     this.#count = 1;
+    this.#last = 0;
     const next = (this.epoch >>> 16) + 1;
     this.epoch = (next === EPOCHS ? 1 : next) << 16;
     return next === EPOCHS ? 1 : 0;
@@ -67,6 +70,9 @@ export class Paths {
     rules: Int32Array,
     count: number,
   ): number {
+    const last = this.#last;
+    if (this.#isPath(last, inInterface, outInterface, translates, mtu, rules, count))
+      return this.epoch | last;
     const path = rules.slice(0, count);
     const key = `${inInterface} ${outInterface} ${translates} ${mtu} ${path.join()}`;
     let index = this.#known.get(key);
@@ -77,7 +83,30 @@ export class Paths {
       this.words.set([inInterface, outInterface, mtu, translates], index * WORDS);
       this.counts.fill(0, index * WORDS, (index + 1) * WORDS);
     }
+    this.#last = index;
     return this.epoch | index;
+  }
+
+  /** Whether the path of a number, if it is known, has these properties. */
+  #isPath(
+    index: number,
+    inInterface: number,
+    outInterface: number,
+    translates: 0 | 1,
+    mtu: number,
+    rules: Int32Array,
+    count: number,
+  ): boolean {
+    const at = index * WORDS;
+    const path = this.#rulePath[index];
+    if (path === undefined || path.length !== count) return false;
+    for (let i = 0; i < count; i++) if (path[i] !== rules[i]) return false;
+    return (
+      this.words[at + PathWord.IN] === inInterface &&
+      this.words[at + PathWord.OUT] === outInterface &&
+      this.words[at + PathWord.MTU] === mtu &&
+      this.words[at + PathWord.TRANSLATES] === translates
+    );
   }
 
   /** Place of the path of a reference, 0 if the reference holds no more. */

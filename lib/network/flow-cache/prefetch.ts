@@ -1,30 +1,24 @@
 /**
  * Brings the records of packets that are about to come into the processor's caches, many at a time. Hot.
  *
- * A packet of a large table waits for memory three times, each time for an address that the wait before has told: bucket,
- * tuple, the rest of the record. Done for one packet after the other these waits add up; done step by step for a whole
- * batch, the processor waits for many of them at once. Nothing is decided or written here: what a touch finds may be
- * wrong by the time that the packet comes, and costs time only.
+ * A packet of a large table waits for memory twice, the second time for an address that the first wait has told: its
+ * bucket, its record. Done for one packet after the other these waits add up; done step by step for a whole batch, the
+ * processor waits for many of them at once. Nothing is decided or written here: what a touch finds may be wrong by the
+ * time that the packet comes, and costs time only.
  */
-
-import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
+import { PLACES as ALL_PLACES, type Buckets } from '../../memory/buckets.js';
 
-const HASH = Word.HASH;
-const NEXT = Word.NEXT;
-const FLAGS = Word.FLAGS;
-const STATUS = Word.STATUS;
-const WIDE = Word.WIDE;
 const PORTS = KEY_PORTS;
 const KIND = KEY_KIND;
+const PLACES = ALL_PLACES;
 
 const TCP = 6;
 const UDP = 17;
 const PLAIN4 = 0x45;
-const REPLY_LINE = 16;
-/** Nodes that a chain is followed by: with as many buckets as connections most are found by then. */
-const HOPS = 3;
+/** Words of a line. */
+const LINE = 16;
 
 /** Packets at a time: their lines fit the second level cache with room to spare. */
 export const PREFETCH_PACKETS = 128;
@@ -61,13 +55,11 @@ export class Prefetch {
       hashes[i] = isKnown === 1 ? table.linkedHash(this.#key) : 0;
     }
     // Each loop waits for memory once, for all packets; so each must be short, and depend on no load of its own.
-    table.chains.heads(hashes, nodes, count);
-    let sink = touchNodes(words, nodes, count);
-    for (let hop = 0; hop < HOPS; hop++) {
-      follow(words, hashes, nodes, count);
-      sink ^= touchNodes(words, nodes, count);
-    }
-    this.sink = sink ^ touchRest(words, nodes, count, isWide ? WIDE : STATUS);
+    const { buckets } = table;
+    let sink = touchLines(buckets, hashes, nodes, count);
+    findNodes(buckets, hashes, nodes, count);
+    sink ^= touchRecords(words, nodes, count, table.entries.stride);
+    this.sink = sink;
   }
 
   /** Reads the key of a plain IPv4 packet with ports; returns 0 for another one. */
@@ -94,35 +86,47 @@ export class Prefetch {
   }
 }
 
-/** Reads a word of each node; in the place of NIL one of the first record. */
-function touchNodes(words: Int32Array, nodes: Int32Array, count: number): number {
+/** Reads a word of each hash's bucket, and writes where its line is to `into`. */
+function touchLines(buckets: Buckets, hashes: Int32Array, into: Int32Array, count: number): number {
+  const { lines } = buckets;
   let sink = 0;
   for (let i = 0; i < count; i++) {
-    const node = nodes[i] as number;
-    sink ^= words[node & ~(node >> 31)] as number;
+    const line = buckets.lineOf(hashes[i] as number);
+    into[i] = line;
+    sink ^= lines[line] as number;
   }
   return sink;
 }
 
-/** Goes on to the next node where the hash is another one. */
-function follow(words: Int32Array, hashes: Int32Array, nodes: Int32Array, count: number): void {
+/** Writes the first node with each hash's tag, or 0, in the place of where its bucket's line is. */
+function findNodes(buckets: Buckets, hashes: Int32Array, nodes: Int32Array, count: number): void {
+  const { lines, idBits } = buckets;
   for (let i = 0; i < count; i++) {
-    const node = nodes[i] as number;
-    if (node >= 0 && words[node + HASH] !== hashes[i]) nodes[i] = words[node + NEXT] as number;
+    const tagged = buckets.tagged(hashes[i] as number);
+    const line = nodes[i] as number;
+    let node = 0;
+    for (let at = line; at < line + PLACES; at++) {
+      const word = lines[at] as number;
+      if (word === 0) break;
+      if ((word ^ tagged) >>> idBits !== 0) continue;
+      node = buckets.nodeOf(word);
+      break;
+    }
+    nodes[i] = node;
   }
 }
 
-/** Reads a word of the other lines of each node's record: the other direction's, the shared one, and that at `last`. */
-function touchRest(words: Int32Array, nodes: Int32Array, count: number, last: number): number {
+/** Reads a word of each line of each node's record, of `stride` words. */
+function touchRecords(words: Int32Array, nodes: Int32Array, count: number, stride: number): number {
   let sink = 0;
   for (let i = 0; i < count; i++) {
-    const node = (nodes[i] as number) & ~((nodes[i] as number) >> 31);
-    const reply = ((words[node + FLAGS] as number) >>> 31) << 4;
-    const entry = node - reply;
+    const node = nodes[i] as number;
+    const entry = node - (node % stride);
     sink ^=
-      (words[entry + STATUS] as number) ^
-      (words[entry + REPLY_LINE - reply] as number) ^
-      (words[entry + last] as number);
+      (words[entry] as number) ^
+      (words[entry + LINE] as number) ^
+      (words[entry + LINE + LINE] as number) ^
+      (words[entry + stride - LINE] as number);
   }
   return sink;
 }
