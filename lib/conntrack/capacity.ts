@@ -7,8 +7,8 @@ import { ConfigurationError } from '../errors.js';
 import { allocateLines, LINE_WORDS } from '../memory/lines.js';
 
 const LEAST_BUCKETS = 16_384;
-/** Lines of buckets for a connection, so that their 64 bytes cost none more than 9.8. */
-const LINES_PER_CONNECTION = 0.153;
+/** Lines of buckets for a connection, so that their 64 bytes cost none more than 11.8. */
+const LINES_PER_CONNECTION = 0.185;
 
 /** Words of a record of a family. */
 export function strideOf(version: number): number {
@@ -35,8 +35,8 @@ export function defaultBuckets(capacity: number): number {
 }
 
 /**
- * Lines of buckets for `capacity` connections, if Linux would have `buckets`: each holds 15 tuples, and the 13 that it
- * has in a full table leave few without a place.
+ * Lines of buckets for `capacity` connections, if Linux would have `buckets`: each has places for 15 tuples, and a
+ * full table 11 or 12 for each, so that one in forty finds no place.
  */
 export function bucketLines(capacity: number, buckets: number): number {
   const most = Math.min(buckets, Math.max(LEAST_BUCKETS, capacity));

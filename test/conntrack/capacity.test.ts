@@ -54,7 +54,7 @@ describe('the number of connections', () => {
   });
 });
 
-test('buckets are as many as Linux has, and cost no connection more than 12 bytes with those of sources', () => {
+test('buckets are as many as Linux has, and cost no connection more than 14 bytes with those of sources', () => {
   for (const capacity of [
     16_384, 20_000, 24_576, 24_577, 100_000, 262_144, 1_000_000, 1_048_576, 10_485_760, 44_739_242,
   ]) {
@@ -63,7 +63,7 @@ test('buckets are as many as Linux has, and cost no connection more than 12 byte
     expect(buckets).toBeGreaterThanOrEqual(capacity);
     expect(buckets).toBeLessThan(2 * capacity);
     const { count } = new Buckets(new Int32Array(16), bucketLines(capacity, buckets), 1);
-    expect(64 * count).toBeLessThanOrEqual(10 * capacity);
+    expect(64 * count).toBeLessThanOrEqual(12 * capacity);
     // 15 places each: most of a full table's tuples have one.
     expect(15 * count).toBeGreaterThanOrEqual(2 * capacity);
     expect(4 * sourceBuckets(capacity)).toBeLessThanOrEqual(2 * Math.max(capacity, 32_768));
