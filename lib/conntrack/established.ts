@@ -98,7 +98,8 @@ export function findTuple4(
   return node as TupleId;
 }
 
-function hasKey4(
+/** Whether the key of an IPv4 tuple is that: 1 or 0. */
+export function hasKey4(
   words: Int32Array,
   tuple: number,
   source: number,
@@ -142,8 +143,8 @@ export function findTuple6(
   return node as TupleId;
 }
 
-/** Whether a tuple's key is that: 1 or 0. Its addresses are asked for at once, whatever its direction is. */
-function hasKey6(
+/** The same of an IPv6 tuple. Its addresses are asked for at once, whatever its direction is. */
+export function hasKey6(
   words: Int32Array,
   tuple: number,
   addresses: Int32Array,

@@ -10,8 +10,8 @@
  * Whatever a path was made from is watched by numbers that change with it: rules, routes, addresses, settings. When one
  * does, every path is forgotten and learned anew.
  */
-import type { Entries, EntryId } from '../../conntrack/entries.js';
-import { Direction, Status } from '../../conntrack/entries.js';
+import type { Entries, EntryId, TupleId } from '../../conntrack/entries.js';
+import { Direction, NIL as NOBODY, Status } from '../../conntrack/entries.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import type { Engine } from '../../engine.js';
 import type { Rules, RulesObservers } from '../../rules/rules.js';
@@ -32,7 +32,7 @@ const CONFIRMED = Status.CONFIRMED;
 const NAT_TABLE = 2;
 const TCP = 6;
 const UDP = 17;
-const NIL = -1;
+const NIL = NOBODY as TupleId;
 /** Header of a packet without options or extension headers, bytes. */
 const PLAIN_BYTES = { 4: 20, 6: 40 } as const;
 /** Most rules that may count a packet of a path. */
@@ -41,7 +41,7 @@ const MOST_RULES = 256;
 /** What forwards the packets of known flows. */
 interface Forward {
   endOffset: number;
-  forward(inInterface: number, bytes: Uint8Array, start: number): number;
+  forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number;
 }
 
 /** What a flow cache needs of the router. */
@@ -93,19 +93,21 @@ export class FlowCache implements PassageLearner {
 
   /**
    * Forwards the packet at `start` in place if its way is known: the interface that it leaves by. Otherwise a
-   * {@link Shortcut}, and the packet is as it was. The tracker knows the time.
+   * {@link Shortcut}, and the packet is as it was. The tracker knows the time. `place` is the packet's in those that were
+   * prefetched, -1 if it is not one of them.
    */
-  forward(inInterface: number, bytes: Uint8Array, start: number): number {
+  forward(inInterface: number, bytes: Uint8Array, start: number, place: number): number {
     const forward = this.#forward;
     if (forward === undefined || this.#observers.onRule !== undefined) return NONE;
     const seen = this.#rules.generation + this.#routes.generation;
     if (seen !== this.#seen) this.#forget(seen);
-    return forward.forward(inInterface, bytes, start);
+    const guess = place < 0 ? NIL : this.#prefetch.tupleAt(place, this.#table as ConntrackTable);
+    return forward.forward(inInterface, bytes, start, guess);
   }
 
-  /** Touches what `packets[from, to)` will look for, see `prefetch.ts`. */
-  prefetch(packets: readonly Uint8Array[], from: number, to: number, start: number): void {
-    if (this.#table !== undefined) this.#prefetch.touch(this.#table, packets, from, to, start);
+  /** Touches what `packets[from, to)` will look for, see `prefetch.ts`; returns 0 if that is not worth while. */
+  prefetch(packets: readonly Uint8Array[], from: number, to: number, start: number): 0 | 1 {
+    return this.#table === undefined ? 0 : this.#prefetch.touch(this.#table, packets, from, to, start);
   }
 
   /** Packets that went the short way, ever. */

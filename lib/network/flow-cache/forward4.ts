@@ -8,8 +8,15 @@
  */
 import type { TrackContext } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
-import { Direction, Status, type TupleId } from '../../conntrack/entries.js';
-import { findTuple4, isAnswer, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
+import { Direction, NIL as NO_TUPLE, Status, type TupleId } from '../../conntrack/entries.js';
+import {
+  findTuple4,
+  hasKey4,
+  isAnswer,
+  isOrdinary,
+  judgeTcp,
+  judgeUdp,
+} from '../../conntrack/established.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { Glance } from '../../wire/glance.js';
@@ -17,6 +24,7 @@ import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
 const NONE = Shortcut.NONE;
+const NIL = NO_TUPLE as TupleId;
 const LEARN = Shortcut.LEARN;
 const SRC_NAT = Status.SRC_NAT;
 const ORIGINAL = Direction.ORIGINAL;
@@ -60,9 +68,10 @@ export class Forward4 {
 
   /**
    * Forwards the packet at `start`, of an interface, in place. Returns NONE or LEARN if it has to go the long way, and is
-   * as it was; else the interface that it leaves by, with its end in `endOffset`.
+   * as it was; else the interface that it leaves by, with its end in `endOffset`. `guess` is a tuple that is linked and
+   * probably the packet's, or NIL.
    */
-  forward(inInterface: number, bytes: Uint8Array, start: number): number {
+  forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number {
     const available = bytes.length - start;
     if (available < HEADER_BYTES + UDP_BYTES || bytes[start] !== PLAIN) return NONE;
     // The header in halves: ten that must sum up to all ones, and the ports.
@@ -82,9 +91,15 @@ export class Forward4 {
     const protocol = life & 255;
     const table = this.#table;
     const buckets = table.buckets;
-    const hash = table.linkedHash4(source, destination, ports, protocol);
-    const line = buckets.lineOf(hash);
-    const first = buckets.lines[line] as number;
+    let hash = 0;
+    let line = 0;
+    let first = 0;
+    if (guess < 0) {
+      // Asked for first, so that it comes while the header is looked at.
+      hash = table.linkedHash4(source, destination, ports, protocol);
+      line = buckets.lineOf(hash);
+      first = buckets.lines[line] as number;
+    }
 
     const addressSum = source1 + source2 + destination1 + destination2;
     const headerChecksum = u16(bytes, start + 10);
@@ -96,8 +111,13 @@ export class Forward4 {
     if (protocol !== UDP && protocol !== TCP) return NONE;
     const entries = this.#entries;
     const words = entries.words;
-    const tuple = findTuple4(words, buckets, line, first, hash, source, destination, ports, protocol);
-    if (tuple < 0) return NONE;
+    let tuple = guess;
+    if (guess < 0) {
+      tuple = findTuple4(words, buckets, line, first, hash, source, destination, ports, protocol);
+      if (tuple < 0) return NONE;
+    } else if (hasKey4(words, guess, source, destination, ports, protocol) === 0) {
+      return this.forward(inInterface, bytes, start, NIL);
+    }
     // By number, not by the record: its lines are asked for at a time, and come while the checksum is computed.
     const place = tuple % RECORD;
     const entry = (tuple - place) as EntryId;

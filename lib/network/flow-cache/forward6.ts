@@ -5,8 +5,15 @@
  */
 import type { TrackContext } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
-import { Direction, Status } from '../../conntrack/entries.js';
-import { findTuple6, isAnswer, isOrdinary, judgeTcp, judgeUdp } from '../../conntrack/established.js';
+import { Direction, Status, type TupleId } from '../../conntrack/entries.js';
+import {
+  findTuple6,
+  hasKey6,
+  isAnswer,
+  isOrdinary,
+  judgeTcp,
+  judgeUdp,
+} from '../../conntrack/established.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
@@ -57,7 +64,7 @@ export class Forward6 {
   }
 
   /** As `Forward4.forward`. */
-  forward(inInterface: number, bytes: Uint8Array, start: number): number {
+  forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number {
     const available = bytes.length - start;
     if (available < HEADER_BYTES + UDP_BYTES || (bytes[start] as number) >>> 4 !== 6) return NONE;
     const protocol = bytes[start + 6] as number;
@@ -76,13 +83,15 @@ export class Forward6 {
     key[KIND] = protocol;
     const table = this.#table;
     const buckets = table.buckets;
-    const hash = table.linkedHash(key);
-    const line = buckets.lineOf(hash);
-    const first = buckets.lines[line] as number;
     const entries = this.#entries;
     const words = entries.words;
-    const tuple = findTuple6(words, buckets, line, first, hash, key, ports, protocol);
-    if (tuple < 0) return NONE;
+    let tuple = guess;
+    if (guess < 0 || hasKey6(words, guess, key, ports, protocol) === 0) {
+      const hash = table.linkedHash(key);
+      const line = buckets.lineOf(hash);
+      tuple = findTuple6(words, buckets, line, buckets.lines[line] as number, hash, key, ports, protocol);
+      if (tuple < 0) return NONE;
+    }
     const place = tuple & (RECORD - 1);
     const entry = (tuple - place) as EntryId;
     const direction = (place >>> 4) as Direction;

@@ -4,8 +4,9 @@
  * A packet of a large table waits for memory twice, the second time for an address that the first wait has told: its
  * bucket, its record. Done for one packet after the other these waits add up; done step by step for a whole batch, the
  * processor waits for many of them at once. Nothing is decided or written here: what a touch finds may be wrong by the
- * time that the packet comes, and costs time only.
+ * time that the packet comes, and costs time only. What it found is a guess for the packet, too.
  */
+import { NIL as NOBODY, type TupleId } from '../../conntrack/entries.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
 import { PLACES as ALL_PLACES, type Buckets } from '../../memory/buckets.js';
@@ -13,6 +14,7 @@ import { PLACES as ALL_PLACES, type Buckets } from '../../memory/buckets.js';
 const PORTS = KEY_PORTS;
 const KIND = KEY_KIND;
 const PLACES = ALL_PLACES;
+const NIL = NOBODY;
 
 const TCP = 6;
 const UDP = 17;
@@ -29,12 +31,14 @@ export class Prefetch {
   readonly #hashes = new Int32Array(PREFETCH_PACKETS);
   readonly #nodes = new Int32Array(PREFETCH_PACKETS);
   readonly #key = new Int32Array(KEY_WORDS);
+  /** The table's `links` when the tuples were looked for. */
+  #links = 0;
   /** What was read goes here, so that no compiler thinks it useless. */
   sink = 0;
 
   /**
    * Touches what the packets of `packets[from, to)` will look for, at most PREFETCH_PACKETS of them, each IP packet at
-   * `start` of its bytes.
+   * `start` of its bytes. Returns 0, with nothing done, if the table is small.
    */
   touch(
     table: ConntrackTable,
@@ -42,8 +46,8 @@ export class Prefetch {
     from: number,
     to: number,
     start: number,
-  ): void {
-    if (table.live < SMALL) return;
+  ): 0 | 1 {
+    if (table.live < SMALL) return 0;
     const words = table.entries.words;
     const hashes = this.#hashes;
     const nodes = this.#nodes;
@@ -60,6 +64,16 @@ export class Prefetch {
     findNodes(buckets, hashes, nodes, count);
     sink ^= touchRecords(words, nodes, count, table.entries.stride);
     this.sink = sink;
+    this.#links = table.links;
+    return 1;
+  }
+
+  /**
+   * Tuple that probably has the key of the packet that came as number `place`, or NIL. If it has, and its entry is
+   * CONFIRMED, it is what a lookup would find: none was linked since.
+   */
+  tupleAt(place: number, table: ConntrackTable): TupleId {
+    return (table.links === this.#links ? (this.#nodes[place] as number) : NIL) as TupleId;
   }
 
   /** Reads the key of a plain IPv4 packet with ports; returns 0 for another one. */
@@ -98,13 +112,13 @@ function touchLines(buckets: Buckets, hashes: Int32Array, into: Int32Array, coun
   return sink;
 }
 
-/** Writes the first node with each hash's tag, or 0, in the place of where its bucket's line is. */
+/** Writes the first node with each hash's tag, or NIL, in the place of where its bucket's line is. */
 function findNodes(buckets: Buckets, hashes: Int32Array, nodes: Int32Array, count: number): void {
   const { lines, idBits } = buckets;
   for (let i = 0; i < count; i++) {
     const tagged = buckets.tagged(hashes[i] as number);
     const line = nodes[i] as number;
-    let node = 0;
+    let node = NIL;
     for (let at = line; at < line + PLACES; at++) {
       const word = lines[at] as number;
       if (word === 0) break;
@@ -116,11 +130,11 @@ function findNodes(buckets: Buckets, hashes: Int32Array, nodes: Int32Array, coun
   }
 }
 
-/** Reads a word of each line of each node's record, of `stride` words. */
+/** Reads a word of each line of each node's record, of `stride` words; in the place of NIL, of the first record. */
 function touchRecords(words: Int32Array, nodes: Int32Array, count: number, stride: number): number {
   let sink = 0;
   for (let i = 0; i < count; i++) {
-    const node = nodes[i] as number;
+    const node = (nodes[i] as number) & ~((nodes[i] as number) >> 31);
     const entry = node - (node % stride);
     sink ^=
       (words[entry] as number) ^
