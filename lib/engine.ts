@@ -27,7 +27,6 @@ import type { Host } from './host.js';
 import { HelperNat } from './nat/helpers.js';
 import { Nat } from './nat/nat.js';
 import { type Random, unpredictableRandom } from './random.js';
-import { restoreRuleset } from './rules/restore.js';
 import { Rules, type RulesObservers } from './rules/rules.js';
 import { saveRuleset } from './rules/save.js';
 import { SetRegistry } from './rules/sets/registry.js';
@@ -145,7 +144,7 @@ export class Engine {
    * nothing has changed then.
    */
   restore(family: 4 | 6, text: string, file?: string): void {
-    this.rules(family).replace(restoreRuleset(text, { family, ...(file === undefined ? {} : { file }) }));
+    this.rules(family).restore(text, file);
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * A table compiled: its chains one behind the other in one array, a record of words per rule. Made by `compile.ts`,
+ * A table compiled: its chains one behind the other in one array, a record of words per rule. Made by `rows.ts`,
  * walked by `walk.ts`.
  *
  *   word  0 flags      1 protocol   2 in test    3 out test
@@ -11,11 +11,11 @@
  * Behind the rules of each chain stands a record that always matches: the policy, or the end of a user's chain. So a
  * rule is one number for the whole table, and the walk needs no lengths. Counters have a place per record.
  */
-import type { TableSpec } from './ast.js';
+import type { TableName, TableSpec } from './ast.js';
 import type { Classifier } from './classify/classifier.js';
 import type { Match, Target } from './context.js';
-import type { RulePlace } from './environment.js';
 import type { InterfaceTest } from './interfaces.js';
+import type { RulePlaces } from './places.js';
 import type { Release } from './shared.js';
 
 /** Words per rule. */
@@ -61,8 +61,15 @@ export const Action = {
 /** No chain of the table at a hook. */
 export const NO_CHAIN = -1;
 
+/** What a program was made of. */
+export interface TableSource {
+  readonly name: TableName;
+  /** The typed rules, with the counters that they came with; may be read again from a text, without an error. */
+  table(): TableSpec;
+}
+
 export interface TableProgram {
-  readonly spec: TableSpec;
+  readonly source: TableSource;
   /** Index of the table, see `rules.ts`. */
   readonly index: number;
   /** [rules * RULE_WORDS] */
@@ -81,7 +88,7 @@ export interface TableProgram {
   /** [rules] bytes of IP packets. */
   readonly bytes: Float64Array;
   /** [rules] where each stands. */
-  readonly places: readonly RulePlace[];
+  readonly places: RulePlaces;
   /** [rules] 1: all of its conditions depend on the flow alone, and its target only leads on or decides (`purity.ts`). */
   readonly isFlowPure: Uint8Array;
   /** [rules] first of its matches that depends on more than the flow, or where they end. */

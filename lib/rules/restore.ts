@@ -9,7 +9,7 @@
 
 import type { CounterSpec, Family, Ruleset, TableName, TableSpec } from './ast.js';
 import { finish } from './slices.js';
-import { readCommand } from './text/command.js';
+import { type Command, type LineContext, readCommand } from './text/command.js';
 import type { KnownNames } from './text/grammar.js';
 import { BUILTIN_CHAINS, TableDraft } from './text/table-draft.js';
 import { Where } from './text/where.js';
@@ -34,34 +34,66 @@ export function restoreRuleset(text: string, options: RestoreOptions): Ruleset {
 
 /** The same in slices: yields where it may be interrupted. */
 export function* readRuleset(text: string, options: RestoreOptions): Generator<void, Ruleset> {
+  const { family } = options;
+  const open = (name: TableName, before: TableSpec | undefined) => new TableDraft(name, family, before);
+  return { family, tables: yield* readTables(text, options, open) };
+}
+
+/** What the lines of a table become. */
+export interface TableReader<T> {
+  findChain(name: string): 'builtin' | 'user' | undefined;
+  /** `:CHAIN POLICY [packets:bytes]`. */
+  declare(name: Where, policy: Where, counters: CounterSpec | undefined): void;
+  run(command: Command): void;
+  /** COMMIT. Yields where it may be interrupted. */
+  finish(known: KnownNames): Generator<void, T>;
+}
+
+/** Opens a table; `before` is what it became earlier in the text. */
+export type TableOpening<T> = (name: TableName, before: T | undefined) => TableReader<T>;
+
+/** The tables of a text in the order in which they were first named. Yields where it may be interrupted. */
+export function* readTables<T>(
+  text: string,
+  options: RestoreOptions,
+  opening: TableOpening<T>,
+): Generator<void, readonly T[]> {
   const { family, file, known = {} } = options;
-  const tables = new Map<TableName, TableSpec>();
-  let open: { readonly name: TableName; readonly draft: TableDraft } | undefined;
-  const lines = text.split('\n');
-  if (lines.at(-1) === '') lines.pop();
-  for (let index = 0; index < lines.length; index++) {
-    if (index % SLICE === SLICE - 1) yield;
-    const line = lines[index]!;
-    const where = new Where(file, index + 1, 1, line);
+  const tables = new Map<TableName, T>();
+  let open:
+    | { readonly name: TableName; readonly reader: TableReader<T>; readonly context: TableContext }
+    | undefined;
+  let number = 0;
+  for (let at = 0; at < text.length; ) {
+    const behind = text.indexOf('\n', at);
+    const line = text.slice(at, behind < 0 ? text.length : behind);
+    at += line.length + 1;
+    if (++number % SLICE === 0) yield;
     if (line === '' || line.startsWith('#')) continue;
+    const where = new Where(file, number, 1, line);
     if (open === undefined) {
       if (!line.startsWith('*')) where.refuse('syntax', 'outside of a table', '*TABLE');
       const name = readTableName(where);
-      open = { name, draft: new TableDraft(name, family, tables.get(name)) };
+      const reader = opening(name, tables.get(name));
+      const findChain = (chain: string) => reader.findChain(chain);
+      open = { name, reader, context: { family, table: name, findChain } };
     } else if (line === 'COMMIT') {
-      tables.set(open.name, yield* open.draft.finish(known));
+      tables.set(open.name, yield* open.reader.finish(known));
       open = undefined;
     } else if (line.startsWith(':')) {
-      declareChain(open.draft, where);
+      declareChain(open.reader, where);
     } else {
-      readRule(open.name, open.draft, family, where);
+      const command = readRule(open.context, where);
+      if (command !== undefined) open.reader.run(command);
     }
   }
   if (open !== undefined) {
-    new Where(file, lines.length + 1, 1, '').refuse('syntax', 'the text ends inside a table', 'COMMIT');
+    new Where(file, number + 1, 1, '').refuse('syntax', 'the text ends inside a table', 'COMMIT');
   }
-  return { family, tables: [...tables.values()] };
+  return [...tables.values()];
 }
+
+type TableContext = Pick<LineContext, 'family' | 'table' | 'findChain'>;
 
 function readTableName(where: Where): TableName {
   const word = /^\*[ \t]*([^ \t]*)/.exec(where.word)![1]!;
@@ -74,17 +106,18 @@ function readTableName(where: Where): TableName {
   );
 }
 
-function declareChain(draft: TableDraft, where: Where): void {
+function declareChain(reader: Pick<TableReader<unknown>, 'declare'>, where: Where): void {
   const words = [...where.word.slice(1).matchAll(/[^ \t]+/g)].map((word) =>
     where.at(word.index + 2, word[0]),
   );
   const [name, policy, counters] = words;
   if (name === undefined) where.refuse('syntax', 'no chain', ':CHAIN POLICY [packets:bytes]');
   if (policy === undefined) name.refuse('syntax', 'no policy behind the chain', 'ACCEPT, DROP or -');
-  draft.declare(name, policy, counters && readCounters(counters.word, counters));
+  reader.declare(name, policy, counters && readCounters(counters.word, counters));
 }
 
-function readRule(table: TableName, draft: TableDraft, family: Family, where: Where): void {
+/** undefined: the line is for the other family. */
+function readRule(table: TableContext, where: Where): Command | undefined {
   const line = where.word;
   let start = 0;
   let counters: CounterSpec | undefined;
@@ -95,15 +128,13 @@ function readRule(table: TableName, draft: TableDraft, family: Family, where: Wh
   }
   const words = splitWords(line, start, where);
   const first = words[0];
-  const context = {
-    family,
-    table,
+  return readCommand(words, {
+    family: table.family,
+    table: table.table,
     where: first === undefined ? where : where.at(first.column, first.text),
     counters,
-    findChain: (name: string) => draft.findChain(name),
-  };
-  const command = readCommand(words, context);
-  if (command !== undefined) draft.run(command);
+    findChain: table.findChain,
+  });
 }
 
 function readCounters(text: string, where: Where): CounterSpec {

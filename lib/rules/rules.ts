@@ -10,9 +10,10 @@ import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
 import { type CompiledRuleset, compileRuleset } from './compile.js';
+import { compileText } from './compile-text.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { NO_CHAIN, type TableProgram } from './program.js';
-import { readRuleset } from './restore.js';
+import { type RestoreOptions, readRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
 import { SharedStates } from './shared.js';
 import { finish, finishGradually, type Pacing } from './slices.js';
@@ -132,13 +133,14 @@ export class Rules {
 
   /** `replace` from iptables-save text; `file` is named in errors. */
   restore(text: string, file?: string): void {
-    this.replace(finish(this.#read(text, file)));
+    if (this.keeper === undefined) this.#exchange(finish(this.#take(text, file)));
+    else this.keeper.replace(finish(this.#read(text, file)));
   }
 
   /** `replaceGradually` from iptables-save text. */
   async restoreGradually(text: string, pacing: Pacing, file?: string): Promise<void> {
-    const ruleset = await finishGradually(this.#read(text, file), pacing);
-    await this.replaceGradually(ruleset, pacing);
+    if (this.keeper === undefined) this.#exchange(await finishGradually(this.#take(text, file), pacing));
+    else this.keeper.replace(await finishGradually(this.#read(text, file), pacing));
   }
 
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
@@ -149,7 +151,7 @@ export class Rules {
 
   /** The same past the keeper. */
   removeAsIs(table?: TableName): void {
-    this.#install(this.#order.filter(({ spec }) => table !== undefined && spec.name !== table));
+    this.#install(this.#order.filter(({ source }) => table !== undefined && source.name !== table));
   }
 
   /** From now on packets take another way through the tables, one that tells of it (`explain/`); undefined: the usual one. */
@@ -172,9 +174,19 @@ export class Rules {
   }
 
   *#read(text: string, file: string | undefined): Generator<void, Ruleset> {
+    return yield* readRuleset(text, this.#options(file));
+  }
+
+  #options(file: string | undefined): RestoreOptions {
     const { family } = this;
     const known = { sets: this.#environment.sets?.names ?? new Set<string>() };
-    return yield* readRuleset(text, file === undefined ? { family, known } : { family, file, known });
+    return file === undefined ? { family, known } : { family, file, known };
+  }
+
+  /** The programs of a text. */
+  *#take(text: string, file: string | undefined): Generator<void, CompiledRuleset> {
+    const compiled = yield* compileText(text, this.#options(file), this.#environment, this.#shared);
+    return compiled ?? (yield* this.#compile(yield* this.#read(text, file)));
   }
 
   *#compile(ruleset: Ruleset): Generator<void, CompiledRuleset> {
@@ -231,7 +243,8 @@ export class Rules {
   *counters(): Iterable<RulePlace & CounterSpec> {
     this.beforeReading?.();
     for (const { places, packets, bytes } of this.#order) {
-      for (const [i, place] of places.entries()) {
+      for (let i = 0; i < places.count; i++) {
+        const place = places.at(i);
         if (place.number === 'return') continue;
         yield { ...place, packets: packets[i] as number, bytes: bytes[i] as number };
       }
@@ -241,8 +254,8 @@ export class Rules {
   /** Sets counters to zero, of all tables or one (`iptables -Z`). */
   zero(table?: TableName): void {
     this.beforeReading?.();
-    for (const { spec, packets, bytes } of this.#order) {
-      if (table !== undefined && spec.name !== table) continue;
+    for (const { source, packets, bytes } of this.#order) {
+      if (table !== undefined && source.name !== table) continue;
       packets.fill(0);
       bytes.fill(0);
     }
@@ -255,7 +268,8 @@ function settleZone(packet: Packet): void {
   packet.template = (packet.template & ~(MARKED_ZONE | 0xffff)) | (packet.mark & 0xffff);
 }
 
-function countedTable({ spec, packets, bytes }: TableProgram): TableSpec {
+function countedTable({ source, packets, bytes }: TableProgram): TableSpec {
+  const spec = source.table();
   let at = 0;
   const next = (): CounterSpec => ({ packets: packets[at] as number, bytes: bytes[at++] as number });
   const chains = spec.chains.map((chain): ChainSpec => {

@@ -155,7 +155,7 @@ export class RuleWalk implements Walk {
       program.bytes[rule] = (program.bytes[rule] as number) + (packet.end - packet.start);
       if (this.#observers.onRule !== undefined || packet.traced === 1) {
         if (isRecording === 1) record.spoil();
-        this.#tell(program.places[rule] as RulePlace, packet, hook);
+        this.#tell(program.places.at(rule), packet, hook);
       }
       switch (words[at + 6]) {
         case ACTION_NEXT:

@@ -307,7 +307,7 @@ export class Explainer implements WalkListener {
   onEnter(program: TableProgram, _hook: number, packet: Packet): void {
     this.#current
       .get(packet)
-      ?.tables.push({ step: 'table', table: program.spec.name, rules: [], verdict: 'DROP' });
+      ?.tables.push({ step: 'table', table: program.source.name, rules: [], verdict: 'DROP' });
   }
 
   onConsidered(rule: ConsideredRule, packet: Packet): void {

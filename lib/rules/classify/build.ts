@@ -12,10 +12,9 @@
  * index; in practice a few dozen bytes per rule.
  */
 import type { Host } from '../../host.js';
-import type { Family, TableSpec } from '../ast.js';
 import { type Classifier, InterfaceNumbers, Reference } from './classifier.js';
 import { type Column, columnOf } from './columns.js';
-import { Conditions, DIMENSIONS } from './conditions.js';
+import { type Conditions, DIMENSIONS } from './conditions.js';
 import { Cut } from './cut.js';
 import { IndexWords, SHORT_LIST } from './index-words.js';
 import { type Ranks, rankRanges } from './ranks.js';
@@ -34,6 +33,8 @@ const MOST_COPIES = 24;
 const COPIES_SPARE = 4096;
 /** Rules handled between two interruptions. */
 const SLICE = 256;
+/** Rows looked at between two interruptions. */
+const PLACES = 4096;
 /** Behind the dimensions: rules that none of them tells apart. */
 const UNTOLD = DIMENSIONS;
 
@@ -43,43 +44,34 @@ export interface Run {
   readonly to: number;
 }
 
-/** The runs of a table that are long enough; `firsts` has the number of each chain's first rule. */
-export function longRuns(table: TableSpec, firsts: ReadonlyMap<string, number>): readonly Run[] {
-  return table.chains
-    .filter(({ rules }) => rules.length >= HEAD_RULES + LEAST_RUN)
-    .map(({ name, rules }) => {
-      const first = firsts.get(name) as number;
-      return { from: first + HEAD_RULES, to: first + rules.length };
-    });
+/** The runs of chains that are long enough; `firsts` has each chain's first rule, `count` what all of them have. */
+export function longRuns(firsts: Int32Array, count: number): readonly Run[] {
+  const runs: Run[] = [];
+  for (const [i, first] of firsts.entries()) {
+    const to = (firsts[i + 1] ?? count) - 1;
+    if (to - first >= HEAD_RULES + LEAST_RUN) runs.push({ from: first + HEAD_RULES, to });
+  }
+  return runs;
 }
 
-/** The index of `runs`, which are in the order of the table. */
+/** The index of `runs`, ascending; places[row] is the rule of a row that `conditions` knows. */
 export function* buildClassifier(
-  table: TableSpec,
-  family: Family,
-  firsts: ReadonlyMap<string, number>,
+  conditions: Conditions,
+  places: Int32Array,
   runs: readonly Run[],
   host: Host,
 ): Generator<void, Classifier> {
-  const conditions = new Conditions(family);
-  let done = 0;
-  for (const { name, rules } of table.chains) {
-    const first = firsts.get(name) as number;
-    if (rules.length < HEAD_RULES + LEAST_RUN) continue;
-    for (let i = HEAD_RULES; i < rules.length; i++) {
-      conditions.add(first + i, rules[i]!);
-      if (++done % SLICE === 0) yield;
-    }
-  }
+  const rules = yield* rulesInRuns(places, runs);
   let sources: Ranks | undefined;
   let destinations: Ranks | undefined;
-  if (family === 6) {
+  if (conditions.family === 6) {
     sources = yield* rankRanges(conditions.wide[0], conditions.ranges[0]!);
     destinations = yield* rankRanges(conditions.wide[1], conditions.ranges[1]!);
   }
   const columns: Column[] = [];
-  for (const ranges of conditions.ranges) columns.push(yield* columnOf(ranges, runs.at(-1)?.to ?? 0));
-  const builder = new IndexBuilder(columns, done);
+  for (const ranges of conditions.ranges) columns.push(yield* columnOf(ranges, rules, runs.at(-1)?.to ?? 0));
+  const indexed = runs.reduce((sum, { from, to }) => sum + to - from, 0);
+  const builder = new IndexBuilder(columns, indexed);
   const roots = new Int32Array(runs.length);
   for (const [i, { from, to }] of runs.entries()) roots[i] = yield* builder.run(from, to);
   return {
@@ -90,6 +82,32 @@ export function* buildClassifier(
     sources,
     destinations,
   };
+}
+
+/** [rows] the rule of each, -1 for those outside of the runs. */
+function* rulesInRuns(places: Int32Array, runs: readonly Run[]): Generator<void, Int32Array> {
+  const rules = new Int32Array(places.length).fill(-1);
+  // Rows of one chain are mostly neighbours.
+  let run = 0;
+  for (let row = 0; row < places.length; row++) {
+    const place = places[row]!;
+    if (place < runs[run]!.from || place >= runs[run]!.to) run = runAt(runs, place);
+    if (place >= runs[run]!.from && place < runs[run]!.to) rules[row] = place;
+    if (row % PLACES === PLACES - 1) yield;
+  }
+  return rules;
+}
+
+/** The last run that begins at or before a rule, or the first. */
+function runAt(runs: readonly Run[], rule: number): number {
+  let low = 0;
+  let high = runs.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (runs[middle]!.from <= rule) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 class IndexBuilder {

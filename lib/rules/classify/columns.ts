@@ -25,28 +25,37 @@ export interface Column {
   readonly last: Int32Array;
 }
 
-/** The column of `ranges`, whose rules are below `rules`. Yields where it may be interrupted. */
-export function* columnOf(ranges: Ranges, rules: number): Generator<void, Column> {
+/**
+ * The column of `ranges`; rules[n] is the rule that they know by the number n, below `limit`, or -1 if it is left out.
+ * Yields where it may be interrupted.
+ */
+export function* columnOf(ranges: Ranges, rules: Int32Array, limit: number): Generator<void, Column> {
   const { count } = ranges;
-  const starts = new Int32Array(rules + 1);
+  const starts = new Int32Array(limit + 2);
   const ends = new Int32Array(2 * count);
   let found = 0;
   for (let from = 0; from < count; from += SLICE) {
     const to = Math.min(count, from + SLICE);
-    for (let i = from; i < to; i++) starts[ranges.rules[i]! + 1]!++;
-    found = endsOf(ranges, from, to, ends, found);
+    for (let i = from; i < to; i++) {
+      const rule = rules[ranges.rules[i]!]!;
+      if (rule >= 0) starts[rule + 2]!++;
+    }
+    found = endsOf(ranges, rules, from, to, ends, found);
     yield;
   }
-  for (let i = 1; i < starts.length; i++) starts[i]! += starts[i - 1]!;
+  for (let i = 2; i < starts.length; i++) starts[i]! += starts[i - 1]!;
   const bounds = ends.slice(0, ascending(ends, found));
   yield;
-  const first = new Int32Array(count);
-  const last = new Int32Array(count);
+  const first = new Int32Array(starts[limit + 1]!);
+  const last = new Int32Array(first.length);
   for (let from = 0; from < count; from += SLICE) {
     const to = Math.min(count, from + SLICE);
     for (let i = from; i < to; i++) {
-      first[i] = upTo(bounds, bounds.length, ranges.low[i]!);
-      last[i] = upTo(bounds, bounds.length, ranges.high[i]!);
+      const rule = rules[ranges.rules[i]!]!;
+      if (rule < 0) continue;
+      const at = starts[rule + 1]!++;
+      first[at] = upTo(bounds, bounds.length, ranges.low[i]!);
+      last[at] = upTo(bounds, bounds.length, ranges.high[i]!);
     }
     yield;
   }
@@ -54,8 +63,16 @@ export function* columnOf(ranges: Ranges, rules: number): Generator<void, Column
 }
 
 /** Where intervals begin because of the ranges [from, to), appended to `into`; how many there are then. */
-function endsOf({ low, high }: Ranges, from: number, to: number, into: Int32Array, count: number): number {
+function endsOf(
+  { rules: numbers, low, high }: Ranges,
+  rules: Int32Array,
+  from: number,
+  to: number,
+  into: Int32Array,
+  count: number,
+): number {
   for (let i = from; i < to; i++) {
+    if (rules[numbers[i]!]! < 0) continue;
     if (low[i]! > BOTTOM) into[count++] = low[i]!;
     if (high[i]! < TOP) into[count++] = high[i]! + 1;
   }

@@ -108,17 +108,17 @@ export class WideRanges {
   }
 }
 
-/** Gathers the conditions of rules, which come in ascending order. */
+/** Gathers the conditions of rules; each is given a number of its own. */
 export class Conditions {
   readonly ranges: readonly Ranges[] = Array.from({ length: DIMENSIONS }, () => new Ranges());
   /** Source and destination of IPv6. */
   readonly wide: readonly [WideRanges, WideRanges] = [new WideRanges(), new WideRanges()];
   /** Numbers of the names of interfaces that rules ask for. */
   readonly names = new Map<string, number>();
-  readonly #family: Family;
+  readonly family: Family;
 
   constructor(family: Family) {
-    this.#family = family;
+    this.family = family;
   }
 
   add(rule: number, spec: RuleSpec): void {
@@ -169,7 +169,7 @@ export class Conditions {
   #prefix(dimension: 0 | 1, rule: number, condition: AddressCondition | undefined): boolean {
     if (condition === undefined || condition.negated) return false;
     const { words, mask } = condition;
-    if (this.#family === 4) {
+    if (this.family === 4) {
       const bits = leading(mask[0]);
       this.#range(dimension).add(rule, turned(words[0] & bits), turned(words[0] | ~bits));
       return true;
@@ -202,7 +202,7 @@ export class Conditions {
     low: AddressWords | readonly number[],
     high: AddressWords | readonly number[],
   ): void {
-    if (this.#family === 6) this.wide[dimension].add(rule, low, high);
+    if (this.family === 6) this.wide[dimension].add(rule, low, high);
     else this.#range(dimension).add(rule, turned(low[0] as number), turned(high[0] as number));
   }
 

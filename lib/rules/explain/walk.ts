@@ -120,7 +120,7 @@ export class ExplainingWalk implements Walk {
       program.packets[rule]!++;
       program.bytes[rule]! += packet.end - packet.start;
       this.#tell(program, rule, packet);
-      const place = program.places[rule] as RulePlace;
+      const place = program.places.at(rule);
       this.#observers.onRule?.(place, packet, hook);
       if (packet.traced === 1) this.#observers.onTrace?.(place, packet, hook);
       const at = rule * stride;
@@ -225,7 +225,7 @@ export class ExplainingWalk implements Walk {
 
   #tell(program: TableProgram, index: number, packet: Packet, reason?: string): void {
     const { chain, rule } = this.#row(program, index);
-    const place = program.places[index] as RulePlace;
+    const place = program.places.at(index);
     const family = packet.version as Family;
     const action = program.words[index * (family === 4 ? RULE_WORDS_4 : RULE_WORDS_6) + 6] as number;
     const outcome = OUTCOMES[action];
@@ -250,10 +250,9 @@ export class ExplainingWalk implements Walk {
   #row(program: TableProgram, index: number): Row {
     let rows = this.#rows.get(program);
     if (rows === undefined) {
-      rows = program.spec.chains.flatMap((chain) => [
-        ...chain.rules.map((rule) => ({ chain, rule })),
-        { chain },
-      ]);
+      rows = program.source
+        .table()
+        .chains.flatMap((chain) => [...chain.rules.map((rule) => ({ chain, rule })), { chain }]);
       this.#rows.set(program, rows);
     }
     return rows[index] as Row;

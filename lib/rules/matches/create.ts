@@ -2,9 +2,9 @@
  * Makes the object of a match from its typed form. Cold.
  */
 import { ConfigurationError } from '../../errors.js';
-import type { MatchSpec } from '../ast.js';
-import type { RuleScope } from '../compile.js';
+import type { ConntrackMatch, MatchSpec } from '../ast.js';
 import type { Match } from '../context.js';
+import type { RuleScope } from '../rows.js';
 import {
   ConnectionBytesMatch,
   ConnectionLabelMatch,
@@ -48,6 +48,13 @@ function machineTime(): number {
   return Date.now();
 }
 
+function asksStateAlone(spec: ConntrackMatch): boolean {
+  for (const field in spec) {
+    if (field !== 'kind' && field !== 'state') return false;
+  }
+  return true;
+}
+
 /** Undefined for a match that always holds. Throws a ConfigurationError for one that cannot be had here. */
 export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefined {
   const { tracker, host, random } = scope.environment;
@@ -65,12 +72,10 @@ export function createMatch(spec: MatchSpec, scope: RuleScope): Match | undefine
       return new PortListMatch(spec);
     case 'tcpmss':
       return new MssMatch(spec);
-    case 'conntrack': {
-      const { kind: _, state, ...rest } = spec;
-      return state !== undefined && Object.keys(rest).length === 0
-        ? new CtstateMatch(state, tracker)
+    case 'conntrack':
+      return spec.state !== undefined && asksStateAlone(spec)
+        ? new CtstateMatch(spec.state, tracker)
         : new ConntrackFieldsMatch(spec, tracker);
-    }
     case 'state':
       return new ConnectionStateMatch(spec);
     case 'connmark':

@@ -3,8 +3,8 @@
  */
 import type { Packet } from '../../wire/packet.js';
 import type { SetMatch } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import type { Match, RuleContext } from '../context.js';
+import type { RuleScope } from '../rows.js';
 import type { LookupOptions } from '../sets/element.js';
 import { useSet } from '../sets/registry.js';
 import { type SetHandle, SetQuery, testSet } from '../sets/set.js';

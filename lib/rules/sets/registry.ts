@@ -2,7 +2,7 @@
  * The sets by name, as `ipset restore` makes them and `ipset save` prints them. Cold; rules keep handles.
  */
 import { ConfigurationError } from '../../errors.js';
-import type { RuleScope } from '../compile.js';
+import type { RuleScope } from '../rows.js';
 import { readSets } from './restore.js';
 import { printSets } from './save.js';
 import type { SetHandle } from './set.js';

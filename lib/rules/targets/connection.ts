@@ -9,8 +9,8 @@ import type { Tracker } from '../../conntrack/tracker.js';
 import { ConfigurationError } from '../../errors.js';
 import { CtInfo, type Packet } from '../../wire/packet.js';
 import type { ConnmarkTarget as ConnmarkSpec, CtTarget } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import { CONTINUE, type Target } from '../context.js';
+import type { RuleScope } from '../rows.js';
 
 const ON = CONTINUE;
 const NIL = -1;

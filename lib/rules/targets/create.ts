@@ -3,8 +3,8 @@
  */
 import { ConfigurationError } from '../../errors.js';
 import type { TargetSpec } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import type { Target } from '../context.js';
+import type { RuleScope } from '../rows.js';
 import { ConnmarkTarget, ConntrackTarget, NotrackTarget } from './connection.js';
 import { ChecksumTarget, EcnBitsTarget, HopLimitTarget, TrafficClassTarget } from './header.js';
 import { LogTarget } from './log.js';

@@ -4,9 +4,9 @@
 import type { Host } from '../../host.js';
 import type { Packet } from '../../wire/packet.js';
 import type { Family, LogTarget as LogSpec, NflogTarget as NflogSpec } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import { CONTINUE, type RuleContext, type Target } from '../context.js';
 import type { LogRecord, RulePlace, RulesObservers } from '../environment.js';
+import type { RuleScope } from '../rows.js';
 
 const ON = CONTINUE;
 

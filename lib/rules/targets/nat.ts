@@ -15,9 +15,9 @@ import type {
   NumberRange,
   RedirectTarget as RedirectSpec,
 } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import type { RuleContext, Target } from '../context.js';
 import type { RulePlace, RulesObservers } from '../environment.js';
+import type { RuleScope } from '../rows.js';
 
 const SRC = Manip.SRC;
 const DST = Manip.DST;

@@ -3,9 +3,9 @@
  */
 import type { Packet } from '../../wire/packet.js';
 import type { SetReference, SetTarget } from '../ast.js';
-import type { RuleScope } from '../compile.js';
 import { CONTINUE, type RuleContext, type Target } from '../context.js';
 import { sourceBits } from '../matches/set.js';
+import type { RuleScope } from '../rows.js';
 import { useSet } from '../sets/registry.js';
 import { type AddOptions, addToSet, removeFromSet, type SetHandle, SetQuery, testSet } from '../sets/set.js';
 

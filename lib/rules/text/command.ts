@@ -27,7 +27,7 @@ import {
   REFUSED_TARGETS,
   targetNames,
 } from './registry.js';
-import { type RuleBase, RuleConditions } from './rule-conditions.js';
+import { RuleConditions } from './rule-conditions.js';
 import type { Where } from './where.js';
 import type { Word } from './words.js';
 
@@ -115,7 +115,8 @@ class CommandReader {
       return command;
     }
     this.#conditions.checkInterfaces(command.chain.word);
-    return { ...command, rules: this.#rules() };
+    const { verb, chain, number } = command;
+    return { verb, chain, number, rules: this.#rules() };
   }
 
   #readWord(): void {
@@ -348,10 +349,13 @@ class CommandReader {
     const matches = this.#matches.map((loaded): MatchSpec => this.#build(loaded) as MatchSpec);
     const target = this.#buildTarget();
     const { place } = this.#context.where;
-    const base: { -readonly [K in keyof RuleBase]: RuleBase[K] } = { place, matches, target };
-    if (this.#counters !== undefined) base.counters = this.#counters;
-    if (this.#protocol !== undefined) base.protocol = this.#protocol;
-    return this.#conditions.rules(base);
+    return this.#conditions.rules({
+      place,
+      counters: this.#counters,
+      protocol: this.#protocol,
+      matches,
+      target,
+    });
   }
 
   #buildTarget(): TargetSpec {

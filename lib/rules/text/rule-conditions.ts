@@ -2,7 +2,17 @@
  * The conditions that every rule may have without a match: addresses, interfaces, fragment. Cold.
  */
 
-import type { AddressCondition, Family, InterfaceCondition, RuleSpec } from '../ast.js';
+import type { ErrorPlace } from '../../errors.js';
+import type {
+  AddressCondition,
+  CounterSpec,
+  Family,
+  InterfaceCondition,
+  MatchSpec,
+  ProtocolCondition,
+  RuleSpec,
+  TargetSpec,
+} from '../ast.js';
 import { isZero, maskWords, plainNetwork } from './address.js';
 import { maskedAddress } from './values.js';
 import type { Where } from './where.js';
@@ -16,7 +26,13 @@ type Addresses = readonly (AddressCondition | undefined)[];
 const ANY: Addresses = [undefined];
 
 /** What rules have apart from their conditions. */
-export type RuleBase = Pick<RuleSpec, 'place' | 'counters' | 'protocol' | 'matches' | 'target'>;
+export interface RuleBase {
+  readonly place: ErrorPlace;
+  readonly counters: CounterSpec | undefined;
+  readonly protocol: ProtocolCondition | undefined;
+  readonly matches: readonly MatchSpec[];
+  readonly target: TargetSpec;
+}
 
 export class RuleConditions {
   readonly #family: Family;
@@ -68,7 +84,11 @@ export class RuleConditions {
     const rules: RuleSpec[] = [];
     for (const source of this.#sources) {
       for (const destination of this.#destinations) {
-        const rule: { -readonly [K in keyof RuleSpec]: RuleSpec[K] } = { ...base };
+        // Written out: a copy by `...` would have a hidden class of its own.
+        const { place, matches, target } = base;
+        const rule: { -readonly [K in keyof RuleSpec]: RuleSpec[K] } = { place, matches, target };
+        if (base.counters !== undefined) rule.counters = base.counters;
+        if (base.protocol !== undefined) rule.protocol = base.protocol;
         if (source !== undefined) rule.source = source;
         if (destination !== undefined) rule.destination = destination;
         if (this.#in !== undefined) rule.inInterface = this.#in;

@@ -18,8 +18,8 @@ const VALUES = 60;
 function found(ranges: readonly Range[], most: number | undefined): number[][] {
   const given = new Ranges();
   for (const [rule, { low, high }] of ranges.entries()) given.add(rule, low, high);
-  const column = finish(columnOf(given, ranges.length));
   const rules = Int32Array.from(ranges, (_, rule) => rule);
+  const column = finish(columnOf(given, rules, ranges.length));
   const cut = new Cut();
   cut.begin(column, false);
   cut.gather(rules, 0, rules.length);
