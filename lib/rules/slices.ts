@@ -8,13 +8,13 @@ import { type Clock, systemClock } from '../clock.js';
 export interface Pacing {
   /** Resolves when whatever waits has had its turn: `setImmediate` of `node:timers/promises`, a message to oneself. */
   readonly pause: () => Promise<unknown>;
-  /** Work between two pauses, in milliseconds; it ends a slice later, which is another at most. Default a half. */
+  /** Work between two pauses, in milliseconds; it ends a slice later, which is another at most. Default a third. */
   readonly budgetMs?: number;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
 
-const BUDGET_MS = 0.5;
+const BUDGET_MS = 1 / 3;
 
 /** Goes through all slices at once. */
 export function finish<T>(slices: Generator<void, T>): T {

@@ -25,7 +25,7 @@ export const HEAD_RULES = 4;
 /** Rules behind the head from which on a chain is indexed. */
 export const LEAST_RUN = 16;
 /** A table takes at least so many rules, and at least one in so many of the node's: of a run's, of other lists'. */
-const LEAST_TABLE = 3;
+const LEAST_TABLE = 2;
 const LEAST_SHARE_FIRST = 64;
 const LEAST_SHARE = 8;
 /** Rules may be in so many lists on average, and so many more in all; then lists stay as they are. */
@@ -169,7 +169,7 @@ class IndexBuilder {
         if (this.#isLong(to - from)) yield;
       }
     }
-    const counts = this.#choose(length, spent === 0 ? LEAST_SHARE_FIRST : LEAST_SHARE);
+    const counts = yield* this.#choose(length, spent === 0 ? LEAST_SHARE_FIRST : LEAST_SHARE);
     const shares = Array.from(counts, (count) => new Int32Array(count));
     counts.fill(0);
     for (let i = 0; i < length; i++) {
@@ -214,15 +214,17 @@ class IndexBuilder {
   }
 
   /** The cheapest dimension for each of `length` rules among those that enough of them want; how many chose each. */
-  #choose(length: number, share: number): Int32Array {
+  *#choose(length: number, share: number): Generator<void, Int32Array> {
     const least = Math.max(LEAST_TABLE, length / share);
     let counts = this.#cheapest(length, (1 << DIMENSIONS) - 1);
+    if (this.#isLong(length >> 4)) yield;
     let kept = 0;
     for (let dimension = 0; dimension < DIMENSIONS; dimension++) {
       if (counts[dimension]! >= least) kept |= 1 << dimension;
     }
     for (;;) {
       counts = this.#cheapest(length, kept);
+      if (this.#isLong(length >> 4)) yield;
       if (counts[UNTOLD]! <= SHORT_LIST) return counts;
       const dimension = this.#wanted(length, kept);
       if (dimension === UNTOLD) return counts;

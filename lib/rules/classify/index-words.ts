@@ -2,7 +2,7 @@
 import { Reference } from './classifier.js';
 
 /** Lists up to this length are asked in turn. */
-export const SHORT_LIST = 4;
+export const SHORT_LIST = 2;
 /** Slots per interval of a table. */
 const SLOTS = 2;
 

@@ -14,15 +14,13 @@ const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
 const OPTION_MSS = 2;
 
-const ANY_PORT: RangeCondition = { low: 0, high: 65535, negated: false };
-
 /** Inclusive range of 16-bit numbers, perhaps negated. */
 class Range16 {
   readonly low: number;
   readonly high: number;
   readonly negated: 0 | 1;
 
-  constructor(condition: RangeCondition = ANY_PORT) {
+  constructor(condition: RangeCondition) {
     this.low = condition.low;
     this.high = condition.high;
     this.negated = condition.negated ? 1 : 0;
@@ -31,6 +29,13 @@ class Range16 {
   holds(value: number): 0 | 1 {
     return ((value >= this.low && value <= this.high ? 1 : 0) ^ this.negated) as 0 | 1;
   }
+}
+
+const ANY_PORT = new Range16({ low: 0, high: 65535, negated: false });
+
+/** One for all rules that do not ask: long rulesets have many. */
+function portsOf(condition: RangeCondition | undefined): Range16 {
+  return condition === undefined ? ANY_PORT : new Range16(condition);
 }
 
 export class TcpHeaderMatch implements Match {
@@ -44,8 +49,8 @@ export class TcpHeaderMatch implements Match {
   readonly #optionNegated: 0 | 1;
 
   constructor(spec: TcpMatch) {
-    this.#source = new Range16(spec.sourcePorts);
-    this.#destination = new Range16(spec.destinationPorts);
+    this.#source = portsOf(spec.sourcePorts);
+    this.#destination = portsOf(spec.destinationPorts);
     this.#flagMask = spec.flags?.mask ?? 0;
     this.#flags = spec.flags?.value ?? 0;
     this.#flagsNegated = spec.flags?.negated === true ? 1 : 0;
@@ -94,8 +99,8 @@ export class UdpHeaderMatch implements Match {
   readonly #destination: Range16;
 
   constructor(spec: UdpMatch) {
-    this.#source = new Range16(spec.sourcePorts);
-    this.#destination = new Range16(spec.destinationPorts);
+    this.#source = portsOf(spec.sourcePorts);
+    this.#destination = portsOf(spec.destinationPorts);
   }
 
   matches(packet: Packet, context: RuleContext): 0 | 1 {
