@@ -3,18 +3,18 @@
  * bytes of a slot whose time has surely not come, and its record only of the others. Hot.
  *
  * A time that moves later need not be told: the sweep finds the slot due, asks its record, and raises the bound. A
- * time that moves earlier must be (`lower`). Invariant: a watched slot is due no later than its time, and less than a
- * second (UNIT) before its bound's. Times are int32 milliseconds that wrap, and are compared by difference.
+ * time that moves earlier must be (`lower`). Invariant: a watched slot is due no later than its time, and about two
+ * seconds (a unit) before its bound's. Times are int32 milliseconds that wrap, and are compared by difference.
  *
- * A bound is a number of units that wraps after 18 hours; 0 stands for "not watched", so that a fresh column touches no
+ * A bound is a number of units that wraps after 37 hours; 0 stands for "not watched", so that a fresh column touches no
  * pages, and the unit 0 is kept as the one before. So that no bound can be taken for one of another round, none is set
  * further ahead than HORIZON, and when no sweep came for so long, all slots are due.
  */
 
-/** A unit is 2^10 ms. */
-const UNIT_BITS = 10;
+/** A unit is 2^11 ms. */
+const UNIT_BITS = 11;
 const UNIT_MASK = 0xffff;
-/** A quarter of the round, ms: 4 hours and 40 minutes. */
+/** A quarter of the round, ms: more than 9 hours. */
 const HORIZON = 1 << (16 + UNIT_BITS - 2);
 
 export class Deadlines {
