@@ -39,13 +39,6 @@ export class Chains {
     return ~(this.#heads[bucket] as number);
   }
 
-  /** First nodes of the chains that `hashes[0, count)` lead to, written to `into`. */
-  heads(hashes: Int32Array, into: Int32Array, count: number): void {
-    const heads = this.#heads;
-    const mask = this.#mask;
-    for (let i = 0; i < count; i++) into[i] = ~(heads[(hashes[i] as number) & mask] as number);
-  }
-
   /** Next node of the chain, or NIL. */
   next(node: number): number {
     return this.#words[node + this.#nextAt] as number;
@@ -66,7 +59,7 @@ export class Chains {
     this.#heads[bucket] = ~node;
   }
 
-  /** Takes a linked node out of the bucket's chain. */
+  /** Takes a linked node out of the bucket's chain. The bucket matters only if the node is the first. */
   unlink(bucket: number, node: number): void {
     const words = this.#words;
     const next = words[node + this.#nextAt] as number;

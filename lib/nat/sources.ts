@@ -58,9 +58,15 @@ export class SourceIndex {
 
   /** Takes it out. */
   unlink(entry: EntryId): void {
+    const chains = this.#chains;
+    if (chains.prev(entry) !== NIL) {
+      // Somebody is in front of it: its bucket, which would have to be hashed, does not change.
+      chains.unlink(NIL, entry);
+      return;
+    }
     const bucket = this.bucketOf(entry);
-    this.#chains.unlink(bucket, entry);
-    if (this.#chains.head(bucket) !== NIL) return;
+    chains.unlink(bucket, entry);
+    if (chains.head(bucket) !== NIL) return;
     this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) & ~(1 << (bucket & 31));
   }
 
