@@ -153,8 +153,18 @@ export function hasKey6(
 ): 0 | 1 {
   const place = tuple & (RECORD6 - 1);
   const wide = tuple - place + WIDE + (place >>> 1);
-  for (let i = 0; i < 8; i++) if (words[wide + i] !== addresses[i]) return 0;
-  return words[tuple + PORTS] === ports && words[tuple + KIND] === protocol ? 1 : 0;
+  return words[wide] === addresses[0] &&
+    words[wide + 1] === addresses[1] &&
+    words[wide + 2] === addresses[2] &&
+    words[wide + 3] === addresses[3] &&
+    words[wide + 4] === addresses[4] &&
+    words[wide + 5] === addresses[5] &&
+    words[wide + 6] === addresses[6] &&
+    words[wide + 7] === addresses[7] &&
+    words[tuple + PORTS] === ports &&
+    words[tuple + KIND] === protocol
+    ? 1
+    : 0;
 }
 
 /** Whether a connection lives, is established, and has nothing that asks for the long way: 1 or 0. */

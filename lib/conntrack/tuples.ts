@@ -12,7 +12,7 @@
  *
  * Inverting twice gives the key back. ICMP types without a reply of their own (RFC 792; RFC 4443) do not invert.
  */
-import { hash4, hashWords } from '../memory/hash.js';
+import { hash4, hash10 } from '../memory/hash.js';
 import type { Packet } from '../wire/packet.js';
 
 /** Words of a key. */
@@ -157,7 +157,7 @@ export function hashKey4(key: Int32Array, seed: number): number {
 
 /** Hash of an IPv6 key. */
 export function hashKey6(key: Int32Array, seed: number): number {
-  return hashWords(key, 0, KEY_WORDS, seed);
+  return hash10(key, seed);
 }
 
 /** Whether two keys are the same: 1 or 0. */

@@ -61,7 +61,8 @@ export class Buckets {
 
   /** First word of the line of a hash's bucket. */
   lineOf(hash: number): number {
-    return (Math.imul(hash >>> this.#shift, this.#mantissa) >>> FRACTION_BITS) << 4;
+    // `| 0`: `imul` takes a field that is not known to be an integer for a float, and turns it back.
+    return (Math.imul(hash >>> this.#shift, this.#mantissa | 0) >>> FRACTION_BITS) << 4;
   }
 
   /** What {@link lines} has for a node of this hash, but for the bits that name the node. */

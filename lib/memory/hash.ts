@@ -21,6 +21,16 @@ export function hash4(a: number, b: number, c: number, d: number, seed: number):
   return avalanche((rotate(v1, 1) + rotate(v2, 7) + rotate(v3, 12) + rotate(v4, 18) + 16) | 0);
 }
 
+/** XXH32 of the 40 bytes in `words[0, 10)`; `hashWords` written out, which takes half the time. */
+export function hash10(words: Int32Array, seed: number): number {
+  const v1 = lane(lane((seed + PRIME_1 + PRIME_2) | 0, words[0] as number), words[4] as number);
+  const v2 = lane(lane((seed + PRIME_2) | 0, words[1] as number), words[5] as number);
+  const v3 = lane(lane(seed, words[2] as number), words[6] as number);
+  const v4 = lane(lane((seed - PRIME_1) | 0, words[3] as number), words[7] as number);
+  const hash = (rotate(v1, 1) + rotate(v2, 7) + rotate(v3, 12) + rotate(v4, 18) + 40) | 0;
+  return avalanche(tail(tail(hash, words[8] as number), words[9] as number));
+}
+
 /** XXH32 of the `count` words from `at` on. */
 export function hashWords(words: Int32Array, at: number, count: number, seed: number): number {
   const end = at + count;
@@ -42,13 +52,18 @@ export function hashWords(words: Int32Array, at: number, count: number, seed: nu
   }
   hash = (hash + (count << 2)) | 0;
   for (; at < end; at++) {
-    hash = Math.imul(rotate((hash + Math.imul(words[at] as number, PRIME_3)) | 0, 17), PRIME_4);
+    hash = tail(hash, words[at] as number);
   }
   return avalanche(hash);
 }
 
 function lane(accumulator: number, word: number): number {
   return Math.imul(rotate((accumulator + Math.imul(word, PRIME_2)) | 0, 13), PRIME_1);
+}
+
+/** A word behind the last block. */
+function tail(hash: number, word: number): number {
+  return Math.imul(rotate((hash + Math.imul(word, PRIME_3)) | 0, 17), PRIME_4);
 }
 
 function rotate(x: number, bits: number): number {

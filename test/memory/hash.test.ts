@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import xxhash, { type XXHashAPI } from 'xxhash-wasm';
-import { hash4, hashWords } from '../../lib/memory/hash.js';
+import { hash4, hash10, hashWords } from '../../lib/memory/hash.js';
 
 let reference: XXHashAPI;
 
@@ -25,6 +25,17 @@ describe('the words path of XXH32', () => {
     fc.assert(
       fc.property(word, word, word, word, word, (a, b, c, d, seed) => {
         expect(hash4(a, b, c, d, seed) >>> 0).toBe(reference.h32Raw(bytesOf([a, b, c, d]), seed >>> 0));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('ten words hash as the reference hashes their 40 bytes, for every seed', () => {
+    fc.assert(
+      fc.property(fc.array(word, { minLength: 10, maxLength: 10 }), word, (words, seed) => {
+        const hash = hash10(Int32Array.from(words), seed);
+        expect(hash >>> 0).toBe(reference.h32Raw(bytesOf(words), seed >>> 0));
+        expect(hash).toBe(hashWords(Int32Array.from(words), 0, 10, seed));
       }),
       { numRuns: 2000 },
     );
