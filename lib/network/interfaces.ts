@@ -47,6 +47,8 @@ interface Interface {
   addresses: InterfaceAddress[];
 }
 
+/** Words of a row: address, mask, interface, 1 if it is secondary. */
+const ROW4 = 4;
 const DEFAULT_MTU = 1500;
 const LOOPBACK_MTU = 65536;
 /** Smallest MTU that IPv4 links may have (RFC 791). */
@@ -54,6 +56,8 @@ const LEAST_MTU = 68;
 
 export class Interfaces {
   readonly #all: Interface[] = [];
+  /** [addresses * ROW4] The IPv4 addresses in order: what packets ask is answered from here. */
+  #rows4 = new Int32Array(0);
   /** Index of `lo`. */
   readonly loopback: number;
   /** Addresses that are loopback's alone. */
@@ -161,6 +165,7 @@ export class Interfaces {
       );
     const address = { ...parsed, isSecondary };
     one.addresses.push(address);
+    this.#fillRows();
     return address;
   }
 
@@ -180,18 +185,42 @@ export class Interfaces {
     );
     if (!found.isSecondary && heir >= 0)
       one.addresses[heir] = { ...one.addresses[heir]!, isSecondary: false };
+    this.#fillRows();
     return found;
+  }
+
+  #fillRows(): void {
+    this.#rows4 = Int32Array.from(
+      this.#all.flatMap(({ addresses }, i) =>
+        addresses
+          .filter(({ version }) => version === 4)
+          .flatMap(({ words, mask, isSecondary }) => [words[0], mask[0], i + 1, isSecondary ? 1 : 0]),
+      ),
+    );
   }
 
   /** Index of the interface that has the address, or 0. */
   owner(version: number, words: Int32Array, at: number): number {
+    return version === 4 ? this.owner4(words[at] as number) : this.#owner6(words, at);
+  }
+
+  /** The same of an IPv4 address. */
+  owner4(word: number): number {
+    const rows = this.#rows4;
+    for (let row = 0; row < rows.length; row += ROW4) {
+      if (rows[row] === word) return rows[row + 2] as number;
+    }
+    return 0;
+  }
+
+  #owner6(words: Int32Array, at: number): number {
     for (let i = 0; i < this.#all.length; i++) {
       const addresses = (this.#all[i] as Interface).addresses;
       for (let j = 0; j < addresses.length; j++) {
         const address = addresses[j] as InterfaceAddress;
-        if (address.version !== version || address.words[0] !== words[at]) continue;
-        if (version === 4) return i + 1;
         if (
+          address.version === 6 &&
+          address.words[0] === words[at] &&
           address.words[1] === words[at + 1] &&
           address.words[2] === words[at + 2] &&
           address.words[3] === words[at + 3]
@@ -218,13 +247,27 @@ export class Interfaces {
   }
 
   #select4(index: number, target: number): number {
+    const rows = this.#rows4;
     let found = 0;
-    for (const address of this.addresses(index)) {
-      if (address.version !== 4 || address.isSecondary) continue;
-      if (inSubnet(address, [target, 0, 0, 0])) return address.words[0];
-      if (found === 0) found = address.words[0];
+    for (let row = 0; row < rows.length; row += ROW4) {
+      if (rows[row + 2] !== index || rows[row + 3] === 1) continue;
+      const word = rows[row] as number;
+      if (((word ^ target) & (rows[row + 1] as number)) === 0) return word;
+      if (found === 0) found = word;
     }
     return found;
+  }
+
+  /** The primary IPv4 address of an interface that has one of them only; else 0. */
+  only4(index: number): number {
+    const rows = this.#rows4;
+    let only = -1;
+    for (let row = 0; row < rows.length; row += ROW4) {
+      if (rows[row + 2] !== index || rows[row + 3] === 1) continue;
+      if (only >= 0) return 0;
+      only = row;
+    }
+    return only < 0 ? 0 : (rows[only] as number);
   }
 
   /**

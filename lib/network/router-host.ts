@@ -48,6 +48,9 @@ export class RouterHost implements Host {
     into: Int32Array,
   ): 0 | 1 {
     if (version === 4) {
+      // Of one address nobody has to choose: the next hop does not matter.
+      const only = this.#interfaces.only4(outInterface);
+      if (only !== 0) return write4(only, into);
       const target = destination[at] as number;
       this.#routes.find(4, destination, at, outInterface);
       return write4(this.#interfaces.select4(outInterface, this.#routes.nextHop4(target)), into);
@@ -185,6 +188,8 @@ function transparency(socket: Reservation): number {
 function write4(word: number, into: Int32Array): 0 | 1 {
   if (word === 0) return 0;
   into[0] = word;
-  into.fill(0, 1, 4);
+  into[1] = 0;
+  into[2] = 0;
+  into[3] = 0;
   return 1;
 }

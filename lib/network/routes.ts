@@ -45,12 +45,18 @@ export interface Route {
 /** Rows of one table of one family. */
 class RouteTable {
   #rows: Int32Array = new Int32Array(0);
+  #heads: Int32Array = new Int32Array(0);
   #routes: Route[] = [];
   /** Interfaces whose routes are not searched. */
   readonly #down = new Set<number>();
 
   get rows(): Int32Array {
     return this.#rows;
+  }
+
+  /** [rows * 2] first word of network and mask of each row, close together: what IPv4 lookups pass by. */
+  get heads(): Int32Array {
+    return this.#heads;
   }
 
   get routes(): readonly Route[] {
@@ -76,11 +82,14 @@ class RouteTable {
   #build(routes: Route[]): void {
     const searched = routes.filter((route) => !this.#down.has(route.interface));
     const rows = new Int32Array(searched.length * STRIDE);
+    const heads = new Int32Array(searched.length * 2);
     for (const [i, route] of searched.entries()) {
       const row = i * STRIDE;
       rows[row + PREFIX] = route.prefix;
       rows.set(route.network, row + NETWORK);
       rows.set(prefixMask(route.prefix, route.version), row + MASK);
+      heads[2 * i] = rows[row + NETWORK] as number;
+      heads[2 * i + 1] = rows[row + MASK] as number;
       rows[row + TYPE] = route.type;
       rows[row + INTERFACE] = route.interface;
       rows[row + METRIC] = route.metric;
@@ -94,6 +103,7 @@ class RouteTable {
       }
     }
     this.#rows = rows;
+    this.#heads = heads;
     this.#routes = routes;
   }
 }
@@ -155,19 +165,20 @@ export class Routes {
    * UNSPEC if there is none; the other fields tell the rest.
    */
   find(version: number, words: Int32Array, at: number, oif: number): number {
-    if (version === 4) {
-      if (this.#find(this.#local4.rows, words, at, 1, oif) === 1) return this.type;
-      this.#find(this.#main4.rows, words, at, 1, oif);
-    } else {
-      if (this.#find(this.#local6.rows, words, at, 4, oif) === 1) return this.type;
-      this.#find(this.#main6.rows, words, at, 4, oif);
-    }
+    if (version === 4) return this.find4(words[at] as number, oif);
+    if (this.#find6(this.#local6.rows, words, at, oif) === 0) this.#find6(this.#main6.rows, words, at, oif);
+    return this.type;
+  }
+
+  /** The same for an IPv4 address. */
+  find4(word: number, oif: number): number {
+    if (this.#find4(this.#local4, word, oif) === 0) this.#find4(this.#main4, word, oif);
     return this.type;
   }
 
   /** Type of an IPv4 address by the local table alone (local, broadcast), UNSPEC if it is in none of its rows. */
   findLocal4(words: Int32Array, at: number, oif: number): number {
-    this.#find(this.#local4.rows, words, at, 1, oif);
+    this.#find4(this.#local4, words[at] as number, oif);
     return this.type;
   }
 
@@ -209,28 +220,50 @@ export class Routes {
     return 1;
   }
 
-  #find(rows: Int32Array, words: Int32Array, at: number, width: number, oif: number): 0 | 1 {
-    for (let row = 0; row < rows.length; row += STRIDE) {
-      if ((((words[at] as number) ^ (rows[row + NETWORK] as number)) & (rows[row + MASK] as number)) !== 0) {
-        continue;
-      }
-      if (width === 4 && this.#matchesRest(rows, row, words, at) === 0) continue;
-      if (oif > 0 && rows[row + INTERFACE] !== oif && rows[row + INTERFACE] !== 0) continue;
-      this.#rows = rows;
-      this.#row = row;
-      this.type = rows[row + TYPE] as number;
-      this.interface = this.type === LOCAL ? this.#loopback : (rows[row + INTERFACE] as number);
-      this.hasGateway = rows[row + HAS_GATEWAY] as number;
+  #find4(table: RouteTable, word: number, oif: number): 0 | 1 {
+    const heads = table.heads;
+    for (let i = 0; i < heads.length; i += 2) {
+      if (((word ^ (heads[i] as number)) & (heads[i + 1] as number)) !== 0) continue;
+      const rows = table.rows;
+      const row = (i >> 1) * STRIDE;
+      if (this.#leavesBy(rows, row, oif) === 0) continue;
+      this.#take(rows, row);
       return 1;
     }
+    return this.#miss();
+  }
+
+  #find6(rows: Int32Array, words: Int32Array, at: number, oif: number): 0 | 1 {
+    for (let row = 0; row < rows.length; row += STRIDE) {
+      if (this.#matches(rows, row, words, at) === 0 || this.#leavesBy(rows, row, oif) === 0) continue;
+      this.#take(rows, row);
+      return 1;
+    }
+    return this.#miss();
+  }
+
+  /** Whether a row counts for packets that must leave by `oif`, which is 0 if they need not: 1 or 0. */
+  #leavesBy(rows: Int32Array, row: number, oif: number): 0 | 1 {
+    return oif > 0 && rows[row + INTERFACE] !== oif && rows[row + INTERFACE] !== 0 ? 0 : 1;
+  }
+
+  #take(rows: Int32Array, row: number): void {
+    this.#rows = rows;
+    this.#row = row;
+    this.type = rows[row + TYPE] as number;
+    this.interface = this.type === LOCAL ? this.#loopback : (rows[row + INTERFACE] as number);
+    this.hasGateway = rows[row + HAS_GATEWAY] as number;
+  }
+
+  #miss(): 0 {
     this.type = 0;
     this.interface = 0;
     this.hasGateway = 0;
     return 0;
   }
 
-  #matchesRest(rows: Int32Array, row: number, words: Int32Array, at: number): 0 | 1 {
-    for (let i = 1; i < 4; i++) {
+  #matches(rows: Int32Array, row: number, words: Int32Array, at: number): 0 | 1 {
+    for (let i = 0; i < 4; i++) {
       const difference = (words[at + i] as number) ^ (rows[row + NETWORK + i] as number);
       if ((difference & (rows[row + MASK + i] as number)) !== 0) return 0;
     }
