@@ -3,8 +3,9 @@
  *
  * What it returns are copies: later packets do not change them. Events are built only while somebody listens.
  */
-import { EventEmitter } from 'eventemitter3';
+import type { EventEmitter } from 'eventemitter3';
 import { type Connection, readConnection, type Tuple } from './connection.js';
+import { ConnectionEmitter } from './connection-emitter.js';
 import { Change } from './context.js';
 import { type EntryId, Status } from './entries.js';
 import type { ExpectationEnd } from './expectations.js';
@@ -64,16 +65,13 @@ export interface ConnectionFilter {
 }
 
 export class Connections {
-  readonly events = new EventEmitter<ConnectionEvents>();
+  readonly events: EventEmitter<ConnectionEvents> = new ConnectionEmitter(() => this.#listen());
   readonly #tracker: Tracker;
+  /** Whether somebody listens to `destroy`: 1 or 0. */
+  #hearsDestroy: 0 | 1 = 0;
 
   constructor(tracker: Tracker) {
     this.#tracker = tracker;
-    tracker.onConfirm = (table, entry) => this.#tell('new', table, entry);
-    tracker.context.onChange = (table, entry, change) => {
-      this.#tell('update', table, entry);
-      if ((change & Change.ASSURED) !== 0) this.#tell('assured', table, entry);
-    };
     const { expectations } = tracker;
     expectations.onAnnounced = (expectation) => {
       if (this.events.listenerCount('expect') === 0) return;
@@ -85,13 +83,29 @@ export class Connections {
     };
     tracker.eachTable((table) => {
       table.observe((_table, entry, reason) => {
-        if (reason === DestroyReason.DISCARDED || this.events.listenerCount('destroy') === 0) return;
+        if (this.#hearsDestroy === 0 || reason === DestroyReason.DISCARDED) return;
         // What a RST in answer to a probe ended stays until the RST is on its way.
         const isRefused = (table.entries.clock(entry) & ClockBit.REFUSED) !== 0;
         const why = isRefused && reason === DestroyReason.TIMEOUT ? DestroyReason.RST : reason;
         this.events.emit('destroy', this.#read(table, entry), END_REASONS[why] as EndReason);
       });
     });
+  }
+
+  /** The tracker tells of what somebody listens to, and of nothing else. */
+  #listen(): void {
+    const { events } = this;
+    const tracker = this.#tracker;
+    this.#hearsDestroy = events.listenerCount('destroy') > 0 ? 1 : 0;
+    tracker.onConfirm =
+      events.listenerCount('new') === 0 ? undefined : (table, entry) => this.#tell('new', table, entry);
+    const hearsChanges = events.listenerCount('update') + events.listenerCount('assured') > 0;
+    tracker.context.onChange = hearsChanges
+      ? (table, entry, change) => {
+          this.#tell('update', table, entry);
+          if ((change & Change.ASSURED) !== 0) this.#tell('assured', table, entry);
+        }
+      : undefined;
   }
 
   #tell(event: 'new' | 'update' | 'assured', table: ConntrackTable, entry: EntryId): void {
