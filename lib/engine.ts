@@ -16,6 +16,7 @@
 import { Connections } from './conntrack/connections.js';
 import { type EntryId, NIL } from './conntrack/entries.js';
 import type { Helpers } from './conntrack/helpers/registry.js';
+import { Opening } from './conntrack/opening.js';
 import { Reaper, type ReaperOptions } from './conntrack/reaper.js';
 import { type Restored, restoreSnapshot, takeSnapshot } from './conntrack/snapshot.js';
 import { ConntrackSysctl } from './conntrack/sysctl.js';
@@ -39,18 +40,23 @@ const PREROUTING = Hook.PREROUTING;
 const INPUT = Hook.INPUT;
 const FORWARD = Hook.FORWARD;
 const OUTPUT = Hook.OUTPUT;
+const POSTROUTING = Hook.POSTROUTING;
 const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const INVALID = CtInfo.INVALID;
 
 const NO_ROUTE = DropReason.NO_ROUTE;
 const NOT_REROUTED = -1;
+/** Answer of {@link Engine.open} about a packet that has to be parsed and passed. */
+export const NOT_OPENED = -1;
 
 const RAW = 0;
 const MANGLE = 1;
 const NAT = 2;
 const FILTER = 3;
 const SECURITY = 4;
+/** Tables that a hook of filters has, a bit each; nearly always there is but one of them. */
+const FILTERING = (1 << MANGLE) | (1 << FILTER) | (1 << SECURITY);
 
 /** Options of an {@link Engine}; only `host` must be given. */
 export interface EngineOptions extends TrackerOptions {
@@ -94,6 +100,7 @@ export class Engine {
   readonly rules6: Rules;
   /** Why packets were dropped, over all rooms. */
   readonly drops = new DropCounters();
+  readonly #opening: Opening;
   readonly #alwaysTracking: number;
   readonly #dropInvalid: number;
   /** Interface that the packet in OUTPUT will leave by since its way was found anew. */
@@ -103,6 +110,7 @@ export class Engine {
     this.host = options.host;
     this.random = options.random ?? unpredictableRandom();
     this.tracker = new Tracker(options);
+    this.#opening = new Opening(this.tracker);
     this.connections = new Connections(this.tracker);
     this.sysctl = new ConntrackSysctl(this.tracker);
     this.reaper = new Reaper(this.tracker, options.reaper);
@@ -186,14 +194,46 @@ export class Engine {
     return this.pass(hook, packet);
   }
 
+  /**
+   * PREROUTING of a packet that may begin a connection, its parsing included; see `Opening.open` for what it must be.
+   * Returns the verdict of `pass`; or {@link NOT_OPENED}, and nothing was done: more is to be asked about it than rules.
+   */
+  open(packet: Packet, bytes: Uint8Array, start: number, hash: number): number {
+    const chains = this.rules4.chains[PREROUTING] as number;
+    if ((chains & (1 << RAW)) !== 0 || this.isTracking(4) === 0) return NOT_OPENED;
+    if (this.#opening.open(packet, bytes, start, hash) === 0) return NOT_OPENED;
+    let verdict = this.#table(MANGLE, PREROUTING, packet);
+    if (verdict === ACCEPT && this.rules4.hasTable(NAT) === 1) verdict = this.#openNat(chains, packet);
+    if (verdict === DROP) this.#dropped(packet);
+    return verdict;
+  }
+
+  /** PREROUTING's nat table, for `open`. */
+  #openNat(chains: number, packet: Packet): Verdict {
+    // Somebody in TIME_WAIT may have to be asked.
+    if (this.tracker.context.timeWait !== undefined) return this.#translate(PREROUTING, packet);
+    if ((chains & (1 << NAT)) !== 0) {
+      const verdict = this.rules4.traverse(NAT, PREROUTING, packet);
+      if (verdict !== ACCEPT) return verdict;
+    }
+    return this.nat.keepDestination4(packet) === 1 ? ACCEPT : this.#translate(PREROUTING, packet);
+  }
+
   /** The same at the time that the tracker was told (`tracker.begin`): for whoever runs several hooks at a time. */
   pass(hook: Hook, packet: Packet): Verdict {
-    const verdict = this.#hook(hook, packet);
-    if (verdict === DROP) {
-      this.drops.count(packet.reason);
-      this.tracker.discard(packet);
-    }
+    const verdict =
+      hook === FORWARD
+        ? this.#filter(hook, packet)
+        : hook === POSTROUTING
+          ? this.#finish(hook, packet)
+          : this.#hook(hook, packet);
+    if (verdict === DROP) this.#dropped(packet);
     return verdict;
+  }
+
+  #dropped(packet: Packet): void {
+    this.drops.count(packet.reason);
+    this.tracker.discard(packet);
   }
 
   /**
@@ -222,9 +262,7 @@ export class Engine {
         const verdict = this.#filter(hook, packet);
         return verdict === ACCEPT ? this.#leave(hook, packet) : verdict;
       }
-      case FORWARD:
-        return this.#filter(hook, packet);
-      case OUTPUT: {
+      default: {
         // A packet of the router's own may be under way inside another one's OUTPUT.
         const before = this.#rerouted;
         this.#rerouted = NOT_REROUTED;
@@ -234,11 +272,13 @@ export class Engine {
         this.#rerouted = before;
         return verdict;
       }
-      default: {
-        const verdict = this.#table(MANGLE, hook, packet);
-        return verdict === ACCEPT ? this.#leave(hook, packet) : verdict;
-      }
     }
+  }
+
+  /** mangle, and what `#leave` does. */
+  #finish(hook: Hook, packet: Packet): Verdict {
+    const verdict = this.#table(MANGLE, hook, packet);
+    return verdict === ACCEPT ? this.#leave(hook, packet) : verdict;
   }
 
   /** Defragment, raw, track, mangle, nat: what PREROUTING and OUTPUT begin with. */
@@ -265,6 +305,9 @@ export class Engine {
 
   /** mangle, filter, security. */
   #filter(hook: Hook, packet: Packet): Verdict {
+    const rules = packet.version === 4 ? this.rules4 : this.rules6;
+    const chains = rules.chains[hook] as number;
+    if ((chains & FILTERING) === 1 << FILTER) return rules.traverse(FILTER, hook, packet);
     const verdict = this.#table(MANGLE, hook, packet);
     return verdict === ACCEPT ? this.#afterNat(hook, packet) : verdict;
   }
@@ -288,7 +331,9 @@ export class Engine {
 
   #table(table: number, hook: Hook, packet: Packet): Verdict {
     const rules = packet.version === 4 ? this.rules4 : this.rules6;
-    return rules.hasTable(table) === 1 ? rules.traverse(table, hook, packet) : ACCEPT;
+    return ((rules.chains[hook] as number) & (1 << table)) === 0
+      ? ACCEPT
+      : rules.traverse(table, hook, packet);
   }
 
   /** OUTPUT's mangle table: a packet whose mark, TOS or addresses it changed is routed again. */

@@ -1,6 +1,6 @@
 /**
- * Where the words of a record are that `established.ts` and the flow cache read and write themselves, as a call per word
- * would cost more than the word. The picture of the whole record is in `entries.ts`; the tests hold the two together.
+ * Where the words of a record are that `established.ts`, `opening.ts` and the flow cache read and write themselves, as a
+ * call per word would cost more than the word. The picture of the whole record is in `entries.ts`; the tests hold the two together.
  */
 export const Word = {
   // From a tuple.
@@ -15,11 +15,14 @@ export const Word = {
   TD_MAXWIN: 9,
   TD_MAXACK: 10,
   FLAGS: 11,
+  PACKETS: 12,
+  BYTES: 13,
   FLOW_PATH: 15,
   // From an entry.
   STATUS: 32,
   EXPIRES: 33,
   PROTOCOL: 35,
+  BORN: 40,
   ZONE: 41,
   MASQUERADE: 42,
   EXTENSION: 46,

@@ -28,9 +28,10 @@ import { trackTcp } from './protocols/tcp.js';
 import { trackUdp, trackUdpLite } from './protocols/udp.js';
 import { ConntrackTable, DestroyReason } from './table.js';
 import { Templates } from './templates.js';
-import { TimeWait, type TimeWaitOptions } from './time-wait.js';
+import { TimeWait } from './time-wait.js';
 import { TimeoutPolicies } from './timeout-policies.js';
-import { invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
+import type { TrackerOptions } from './tracker-options.js';
+import { HASH_LATER, invertKey, KEY_KIND, KEY_WORDS, packKey } from './tuples.js';
 
 /** Zone bits of {@link Packet.template}. */
 const TEMPLATE_PRESENT = 1 << 16;
@@ -63,31 +64,7 @@ const UDPLITE = 136;
 /** Buckets that early drop looks at, from the new tuple's bucket on (Linux's NF_CT_EVICTION_RANGE). */
 const EVICTION_BUCKETS = 8;
 
-/** Options of a {@link Tracker}; all have defaults. */
-export interface TrackerOptions {
-  /**
-   * Most connections at a time, IPv4 and IPv6 together. Default 262,144, as Linux's nf_conntrack_max. At most 44,739,242,
-   * of which 33,554,432 may be IPv6. Memory is taken as connections come: 208 bytes each, 272 for IPv6.
-   */
-  readonly maxConnections?: number;
-  /**
-   * Hash buckets per family, rounded up to a power of two. Default: the power of two next to maxConnections (at most 1.5
-   * times as many), at least 16,384.
-   */
-  readonly buckets?: number;
-  /** Hash secret (32 bits). Default: unpredictable. */
-  readonly seed?: number;
-  /**
-   * What a full table does for a new connection: `linux` evicts unassured entries from eight buckets, `never`
-   * drops the packet.
-   */
-  readonly earlyDrop?: 'linux' | 'never';
-  /**
-   * When a connection in TIME_WAIT gives its tuple to a new one, in tracking and in NAT. Left out: as in Linux, where a
-   * SYN on the same tuple always begins a new one, and NAT compares sequence numbers when it finds no other port.
-   */
-  readonly timeWaitReuse?: TimeWaitOptions;
-}
+export type { TrackerOptions } from './tracker-options.js';
 
 /** Counts since the tracker was made, in the words of `conntrack -S`. */
 export interface TrackerStatistics {
@@ -198,6 +175,12 @@ export class Tracker {
   /** Records in use in both families, unconfirmed ones included (nf_conntrack_count). */
   get count(): number {
     return (this.#table4?.live ?? 0) + (this.#table6?.live ?? 0);
+  }
+
+  /** Whether a new connection may begin without a look at helpers and expectations, and without making room: 1 or 0. */
+  mayOpen(): 0 | 1 {
+    const isAsked = this.expectations.count > 0 || this.helpers.automatic === 1;
+    return isAsked || this.count >= this.maxConnections ? 0 : 1;
   }
 
   // ---- packets ----
@@ -320,7 +303,8 @@ export class Tracker {
     entries.setKey(entry, ORIGINAL, this.#key, hash);
     // With a template the key may be there, in another zone.
     if (template === 0) entries.setAbsentAt(entries.tuple(entry, ORIGINAL), table.links);
-    table.setKey(entry, REPLY, reply);
+    // NAT may change it yet: whoever needs its hash computes it.
+    entries.setKey(entry, REPLY, reply, HASH_LATER);
     entries.setBorn(entry, this.context.now);
     if (template !== 0) {
       if ((template & TEMPLATE_PRESENT) !== 0)
@@ -401,27 +385,41 @@ export class Tracker {
     const entries = table.entries;
     // A packet that ended its connection (a RST) still goes its way.
     if ((entries.status(entry) & (Status.CONFIRMED | Status.DYING)) !== 0) return ACCEPT;
-    const now = this.context.now;
-    const key = this.#key;
-    for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
-      const tuple = entries.tuple(entry, direction as Direction);
-      // Nothing was linked since the key was looked for, as a rule in tracking and in NAT.
-      if (entries.absentAt(tuple) === table.links) continue;
-      entries.getKey(entry, direction as Direction, key);
-      const hash = entries.hash(tuple);
-      const rival = table.findHashed(key, hash, now);
-      if (rival !== NIL && sharesZone(entries, entry, rival) === 1) {
-        this.statistics.insertFailed++;
-        // NAT said so before, if it found no free tuple.
-        const exhausted = packet.reason === DropReason.NAT_EXHAUSTED;
-        return this.#drop(packet, exhausted ? packet.reason : DropReason.CONFIRM_CLASH);
-      }
+    const links = table.links;
+    // Nothing was linked since the keys were looked for, as a rule in tracking and in NAT.
+    const isFree =
+      entries.absentAt(entries.tuple(entry, ORIGINAL)) === links &&
+      entries.absentAt(entries.tuple(entry, REPLY)) === links;
+    if (!isFree && this.#hasRival(table, entry) === 1) {
+      this.statistics.insertFailed++;
+      // NAT said so before, if it found no free tuple.
+      const exhausted = packet.reason === DropReason.NAT_EXHAUSTED;
+      return this.#drop(packet, exhausted ? packet.reason : DropReason.CONFIRM_CLASH);
     }
-    entries.setExpires(entry, (now + entries.expires(entry)) | 0);
+    entries.setExpires(entry, (this.context.now + entries.expires(entry)) | 0);
     table.link(entry);
     this.statistics.insert++;
     if (this.onConfirm !== undefined) this.onConfirm(table, entry);
     return ACCEPT;
+  }
+
+  /** Whether somebody has a tuple of an entry that is not confirmed: 1 or 0. */
+  #hasRival(table: ConntrackTable, entry: EntryId): 0 | 1 {
+    const entries = table.entries;
+    const key = this.#key;
+    for (let direction: Direction = ORIGINAL; direction <= REPLY; direction++) {
+      const tuple = entries.tuple(entry, direction as Direction);
+      if (entries.absentAt(tuple) === table.links) continue;
+      entries.getKey(entry, direction as Direction, key);
+      let hash = entries.hash(tuple);
+      if (hash === HASH_LATER) {
+        hash = table.hashKey(key);
+        entries.setHash(tuple, hash);
+      }
+      const rival = table.findHashed(key, hash, this.context.now);
+      if (rival !== NIL && sharesZone(entries, entry, rival) === 1) return 1;
+    }
+    return 0;
   }
 
   /** The packet is over: detaches it, and gives back an entry that it began and that was never confirmed. */

@@ -144,6 +144,9 @@ export function icmpv6ReplyType(type: number): number {
   }
 }
 
+/** In the place of a hash that nobody has needed yet. It may be one, too: to compute it anew does no harm. */
+export const HASH_LATER = 0;
+
 /** Hash of an IPv4 key. */
 export function hashKey4(key: Int32Array, seed: number): number {
   return hash4(

@@ -10,17 +10,17 @@
  * only while the family has a nat table: connections that began before it are never translated.
  */
 import type { TrackContext } from '../conntrack/context.js';
-import { type Entries, type EntryId, NIL, Status } from '../conntrack/entries.js';
+import { Direction, type Entries, type EntryId, NIL, Status } from '../conntrack/entries.js';
 import { type ConntrackTable, DestroyReason } from '../conntrack/table.js';
 import { DropReason } from '../counters.js';
 import type { Host } from '../host.js';
 import type { Random } from '../random.js';
-import { CtInfo, type Packet } from '../wire/packet.js';
+import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { Hook, Verdict } from '../wire/verdict.js';
 import { checkError, rewriteError } from './icmp-error.js';
 import { Manip, type NatRange, ScratchRange } from './range.js';
 import { NO_RESERVATIONS, type PortReservations } from './reservations.js';
-import { rewrite, TARGET_PORT, TARGET_WORDS } from './rewrite.js';
+import { rewrite, rewriteFlow4, TARGET_PORT, TARGET_WORDS } from './rewrite.js';
 import { Binding, Bindings } from './setup.js';
 
 const ACCEPT = Verdict.ACCEPT;
@@ -30,18 +30,24 @@ const DST = Manip.DST;
 const INPUT = Hook.INPUT;
 const OUTPUT = Hook.OUTPUT;
 const POSTROUTING = Hook.POSTROUTING;
+const NEW = CtInfo.NEW;
 const RELATED = CtInfo.RELATED;
 const ESTABLISHED = CtInfo.ESTABLISHED;
 const ESTABLISHED_REPLY = CtInfo.ESTABLISHED_REPLY;
 const RELATED_REPLY = CtInfo.RELATED_REPLY;
+const REPLY = Direction.REPLY;
+const PARTIAL = ChecksumState.PARTIAL;
+const CONFIRMED = Status.CONFIRMED;
 const SRC_NAT = Status.SRC_NAT;
 const SRC_NAT_DONE = Status.SRC_NAT_DONE;
+const DST_NAT_DONE = Status.DST_NAT_DONE;
 
 /** Index of the nat table in a ruleset. */
 const NAT_TABLE = 2;
 
 const ICMP = 1;
 const TCP = 6;
+const UDP = 17;
 const ICMPV6 = 58;
 const SCTP = 132;
 const TCP_HEADER_BYTES = 20;
@@ -55,6 +61,8 @@ export interface NatTracker {
 
 /** What NAT needs of the rules. */
 export interface NatRules {
+  /** [5] by hook: a bit per table (1 << index) that has a chain there. */
+  readonly chains: Int32Array;
   /** Sends the packet through a table's chain of a hook. */
   traverse(table: number, hook: Hook, packet: Packet): Verdict;
 }
@@ -127,6 +135,7 @@ export class Nat {
     const entries = (bindings as Bindings).table.entries;
     const ctinfo = packet.ctinfo;
     const manip = hook === POSTROUTING || hook === INPUT ? SRC : DST;
+    if (ctinfo === NEW) return this.#begin(packet, entries, entry, hook, manip, rules);
     const reply = ctinfo >= ESTABLISHED_REPLY ? 1 : 0;
     let status = entries.status(entry);
     if (ctinfo !== ESTABLISHED && ctinfo !== ESTABLISHED_REPLY) {
@@ -145,6 +154,43 @@ export class Nat {
     }
     // SRC_NAT for sources of original and destinations of reply packets, DST_NAT (the next bit) for the others.
     if ((status & (SRC_NAT << (manip ^ reply))) === 0) return ACCEPT;
+    return this.#rewrite(packet, entries, entry, manip, reply);
+  }
+
+  /** `hook` for the packets of a connection that was not answered yet. */
+  #begin(
+    packet: Packet,
+    entries: Entries,
+    entry: EntryId,
+    hook: Hook,
+    manip: Manip,
+    rules: NatRules,
+  ): Verdict {
+    if ((entries.status(entry) & (SRC_NAT_DONE << manip)) === 0) {
+      const verdict = this.#bind(packet, hook, manip, rules);
+      if (verdict !== ACCEPT) return verdict;
+    } else if (hook === POSTROUTING && this.#hasMoved(packet, entries, entry, 0) === 1) {
+      return this.#kill(packet, entry, 0);
+    }
+    if ((entries.status(entry) & (SRC_NAT << manip)) === 0) return ACCEPT;
+    const protocol = packet.protocol;
+    const isPlain =
+      manip === SRC &&
+      (protocol === UDP || protocol === TCP) &&
+      packet.version === 4 &&
+      packet.fragmentLengths === undefined &&
+      packet.checksumState !== PARTIAL &&
+      packet.end - packet.transport >= TCP_HEADER_BYTES;
+    if (!isPlain) return this.#rewrite(packet, entries, entry, manip, 0);
+    const to = entries.destinationWord(entry, REPLY, 0);
+    const port = entries.ports(entries.tuple(entry, REPLY)) & 0xffff;
+    rewriteFlow4(packet.bytes, packet.start, packet.transport, protocol, SRC, to, port);
+    packet.addresses[0] = to;
+    return ACCEPT;
+  }
+
+  /** What the binding makes of an end of a packet. */
+  #rewrite(packet: Packet, entries: Entries, entry: EntryId, manip: Manip, reply: number): Verdict {
     this.#aim(entries, entry, manip, 1 - reply);
     const transport = packet.brokenChain === 1 || packet.fragmentOffset > 0 ? -1 : packet.transport;
     const protocol = entries.protocol(entry);
@@ -167,6 +213,18 @@ export class Nat {
     return this.#settle(packet, bindings, entry, range, said);
   }
 
+  /**
+   * The null binding of the destination of an IPv4 packet of UDP or TCP that begins a connection, while nobody in TIME_WAIT
+   * gives tuples away. Returns 0, with nothing done, if a rule has bound it.
+   */
+  keepDestination4(packet: Packet): 0 | 1 {
+    const entries = (this.#bindings4 as Bindings).table.entries;
+    const entry = packet.entry as EntryId;
+    if ((entries.status(entry) & DST_NAT_DONE) !== 0) return 0;
+    entries.setStatus(entry, DST_NAT_DONE);
+    return 1;
+  }
+
   /** The null binding of an end. */
   setupNull(packet: Packet, manip: Manip): Verdict {
     const bindings = this.bindings(packet.version);
@@ -180,7 +238,8 @@ export class Nat {
    * flags. A locally sent packet without a source address keeps it. Drops if the interface has no address.
    */
   masquerade(packet: Packet, range: NatRange): Verdict {
-    const entries = this.bindings(packet.version).table.entries;
+    const bindings = this.bindings(packet.version);
+    const entries = bindings.table.entries;
     const entry = packet.entry as EntryId;
     if (packet.version === 4 && entries.sourceWord(entry, 0, 0) === 0) return ACCEPT;
     const address = this.#address;
@@ -193,6 +252,12 @@ export class Nat {
     );
     if (found === 0) return this.#drop(packet, DropReason.NAT_ADDRESS_GONE);
     entries.setMasqueradeInterface(entry, packet.outInterface);
+    if (range.flags === 0 && (entries.status(entry) & (CONFIRMED | SRC_NAT_DONE)) === 0) {
+      const said = bindings.moveSource(entry, address, this.#context.now);
+      if (said === Binding.DONE) return ACCEPT;
+      this.#range.setAddress(address, range);
+      return this.#settle(packet, bindings, entry, this.#range, said);
+    }
     this.#range.setAddress(address, range);
     return this.setup(packet, this.#range, SRC);
   }
@@ -288,9 +353,11 @@ export class Nat {
 
   /** The nat table, then the null binding if no rule bound the end. */
   #bind(packet: Packet, hook: Hook, manip: Manip, rules: NatRules): Verdict {
-    const verdict = rules.traverse(NAT_TABLE, hook, packet);
-    if (verdict !== ACCEPT) return verdict;
-    return this.isBound(packet, manip) === 1 ? ACCEPT : this.setupNull(packet, manip);
+    if (((rules.chains[hook] as number) & (1 << NAT_TABLE)) !== 0) {
+      const verdict = rules.traverse(NAT_TABLE, hook, packet);
+      if (verdict !== ACCEPT || this.isBound(packet, manip) === 1) return verdict;
+    }
+    return this.setupNull(packet, manip);
   }
 
   #translateError(packet: Packet, entries: Entries, entry: EntryId, manip: Manip, reply: number): Verdict {

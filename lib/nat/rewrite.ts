@@ -5,7 +5,7 @@
  * offsets. Checksums are adjusted, not computed anew (RFC 1624), so a wrong one stays wrong; SCTP's CRC alone is
  * computed. A quoted header may end behind its first 8 bytes: what lies behind them is then left.
  */
-import { adjustChecksum16, adjustChecksum32 } from '../wire/checksum.js';
+import { adjustChecksum16, adjustChecksum32, fold } from '../wire/checksum.js';
 import { crc32cRange, crc32cZeros } from '../wire/crc32c.js';
 import { ChecksumState, type Packet } from '../wire/packet.js';
 
@@ -42,6 +42,76 @@ export const TARGET_WORDS = 5;
  * changed then). Returns 1, or 0 when the transport header is too short: the packet must be dropped.
  */
 export function rewrite(
+  packet: Packet,
+  header: number,
+  transport: number,
+  version: number,
+  protocol: number,
+  manip: number,
+  target: Int32Array,
+): 0 | 1 {
+  if (
+    version === 4 &&
+    (protocol === UDP || protocol === TCP) &&
+    transport >= 0 &&
+    packet.end - transport >= TCP_BYTES &&
+    packet.checksumState !== PARTIAL
+  ) {
+    rewriteFlow4(
+      packet.bytes,
+      header,
+      transport,
+      protocol,
+      manip,
+      target[0] as number,
+      target[TARGET_PORT] as number,
+    );
+    return 1;
+  }
+  return rewriteAny(packet, header, transport, version, protocol, manip, target);
+}
+
+/**
+ * The same of a TCP or UDP packet over IPv4 that has 20 bytes of its transport part, and whose checksum is not partial:
+ * each checksum is adjusted once. Twin: {@link rewriteAny}.
+ */
+export function rewriteFlow4(
+  bytes: Uint8Array,
+  header: number,
+  transport: number,
+  protocol: number,
+  manip: number,
+  to: number,
+  port: number,
+): void {
+  const at = header + 12 + (manip << 2);
+  const portAt = transport + (manip << 1);
+  const addresses = (~u16(bytes, at) & 0xffff) + (~u16(bytes, at + 2) & 0xffff) + (to >>> 16) + (to & 0xffff);
+  const ports = (~u16(bytes, portAt) & 0xffff) + port;
+  const headerSum = fold((~u16(bytes, header + 10) & 0xffff) + addresses);
+  put16(bytes, header + 10, ~headerSum);
+  put16(bytes, at, to >>> 16);
+  put16(bytes, at + 2, to);
+  put16(bytes, portAt, port);
+  const checksumAt = transport + (protocol === UDP ? UDP_CHECKSUM : TCP_CHECKSUM);
+  const before = u16(bytes, checksumAt);
+  // No checksum is said by zero (RFC 768), and stays so.
+  if (protocol === UDP && before === 0) return;
+  const after = ~fold((~before & 0xffff) + addresses + ports) & 0xffff;
+  put16(bytes, checksumAt, after === 0 && protocol === UDP ? 0xffff : after);
+}
+
+function u16(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+}
+
+function put16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 8;
+  bytes[at + 1] = value;
+}
+
+/** `rewrite` of whatever packet. */
+export function rewriteAny(
   packet: Packet,
   header: number,
   transport: number,

@@ -5,8 +5,9 @@
  * that packets must be translated. A connection that is confirmed is never bound again.
  */
 import { Direction, type EntryId, NIL, Status } from '../conntrack/entries.js';
+import { Word } from '../conntrack/layout.js';
 import type { ConntrackTable } from '../conntrack/table.js';
-import { equalKeys, invertKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
+import { equalKeys, HASH_LATER, invertKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import type { Random } from '../random.js';
 import { PortKind, portKind } from './ports.js';
 import { Manip, type NatRange, NatRangeFlag, ScratchRange } from './range.js';
@@ -18,7 +19,13 @@ const REPLY = Direction.REPLY;
 const CONFIRMED = Status.CONFIRMED;
 const SRC_NAT = Status.SRC_NAT;
 const SRC_NAT_DONE = Status.SRC_NAT_DONE;
+const DST_NAT = Status.DST_NAT;
 const DST_NAT_DONE = Status.DST_NAT_DONE;
+const SOURCE = Word.SOURCE;
+const DESTINATION = Word.DESTINATION;
+const PORTS = Word.PORTS;
+const KIND = Word.KIND;
+const REPLY_LINE = 16;
 const IDENTIFIER = PortKind.IDENTIFIER;
 const MAP_IPS = NatRangeFlag.MAP_IPS;
 /** Flags that mean nothing to a range of one address. */
@@ -48,7 +55,7 @@ export class Bindings {
   readonly nullRange = new ScratchRange();
   readonly #current = new Int32Array(KEY_WORDS);
   readonly #chosen = new Int32Array(KEY_WORDS);
-  readonly #reply = new Int32Array(KEY_WORDS);
+  readonly #range = new ScratchRange();
   readonly #touched = new Int32Array(1);
   readonly #address = new Int32Array(4);
 
@@ -69,65 +76,123 @@ export class Bindings {
     if ((status & CONFIRMED) !== 0) return DONE;
     const done = manip === SRC ? SRC_NAT_DONE : DST_NAT_DONE;
     if ((status & done) !== 0) return REFUSED;
-    if (manip === SRC && (range.flags & ~PERSISTENT) === MAP_IPS && this.#keepPort(entry, range, now) === 1) {
-      return DONE;
+    if (manip === SRC && (range.flags & ~PERSISTENT) === MAP_IPS && isOne(range) === 1) {
+      return this.moveSource(entry, range.minAddress, now);
     }
     const current = this.#current;
     const chosen = this.#chosen;
     // `chosen` is free here: the reply key is copied into it only to be turned around.
     entries.getKey(entry, REPLY, chosen);
     invertKey(current, chosen);
-    const claims = this.unique.claims;
     const isUnique = this.unique.choose(entry, current, range, manip, now, chosen);
-    if (equalKeys(chosen, current) === 0) {
-      if (isUnique === 1) entries.setKey(entry, REPLY, claims.reply, claims.hash);
-      else table.setKey(entry, REPLY, claims.reply);
-      entries.setStatus(entry, manip === SRC ? SRC_NAT : Status.DST_NAT);
-    }
-    entries.setStatus(entry, done);
-    if (isUnique === 1 && claims.found === NIL) entries.setAbsentAt(entries.tuple(entry, REPLY), table.links);
+    this.#bind(entry, equalKeys(chosen, current), isUnique, manip);
     if (manip !== SRC) return DONE;
     this.sources.link(entry);
     return isUnique === 1 ? DONE : EXHAUSTED;
   }
 
-  /**
-   * What nearly every new connection comes to: the source becomes the one address of `range`, and its port is kept, for
-   * nobody has the tuple. Returns 1 and has bound the end then; 0, with nothing done, if `choose` must decide.
-   */
-  #keepPort(entry: EntryId, range: NatRange, now: number): 0 | 1 {
+  /** Writes what was chosen: the claims aim at the reply, which `isSame` as it was, and `isUnique` if nobody has it. */
+  #bind(entry: EntryId, isSame: 0 | 1, isUnique: 0 | 1, manip: Manip): void {
     const table = this.table;
     const entries = table.entries;
-    const reply = this.#reply;
-    const address = range.minAddress;
-    entries.getKey(entry, REPLY, reply);
-    let isSame = true;
-    for (let i = 0; i < 4; i++) {
-      const word = address[i] as number;
-      if (range.maxAddress[i] !== word) return 0;
-      if (reply[4 + i] === word) continue;
-      reply[4 + i] = word;
-      isSame = false;
-    }
-    const bucket = this.sources.bucketOf(entry);
-    if (!isSame && this.sources.mayHaveMoved(bucket) === 1) return 0;
-    const reservations = this.unique.claims.reservations;
-    if (reservations.count > 0) {
-      const protocol = (reply[KEY_KIND] as number) & 255;
-      const ports = reply[KEY_PORTS] as number;
-      const port = portKind(protocol) === IDENTIFIER ? ports >>> 16 : ports & 0xffff;
-      if (reservations.isReserved(entries.version, protocol, reply, 4, port) === 1) return 0;
-    }
+    const claims = this.unique.claims;
     const tuple = entries.tuple(entry, REPLY);
-    const hash = isSame ? entries.hash(tuple) : table.hashKey(reply);
+    let bits = manip === SRC ? SRC_NAT_DONE : DST_NAT_DONE;
+    if (isSame === 0) {
+      entries.setKey(entry, REPLY, claims.reply, isUnique === 1 ? claims.hash : HASH_LATER);
+      bits |= manip === SRC ? SRC_NAT : DST_NAT;
+    }
+    if (isUnique === 1 && claims.found === NIL) {
+      entries.setHash(tuple, claims.hash);
+      entries.setAbsentAt(tuple, table.links);
+    }
+    entries.setStatus(entry, bits);
+  }
+
+  /**
+   * What nearly every new connection comes to: the source of an entry that is neither confirmed nor bound becomes
+   * `address`, its port is kept if nobody has the tuple, and a free one is found if somebody has. Twin: `choose`.
+   */
+  moveSource(entry: EntryId, address: Int32Array, now: number): Binding {
+    const table = this.table;
+    const claims = this.unique.claims;
+    const sources = this.sources;
+    const isSame = table.version === 4 ? this.#aim4(entry, address[0] as number) : this.#aim6(entry, address);
+    const bucket = sources.bucketOf(entry);
+    if (isSame === 0 && sources.mayHaveMoved(bucket) === 1)
+      return this.#findSource(entry, address, bucket, now);
     // In a large table memory is slow: both lists are asked for at a time.
-    this.#touched[0] = this.sources.touch(bucket);
-    if (table.findHashed(reply, hash, now) !== NIL) return 0;
-    if (!isSame) entries.setKey(entry, REPLY, reply, hash);
-    entries.setAbsentAt(tuple, table.links);
-    entries.setStatus(entry, isSame ? SRC_NAT_DONE : SRC_NAT | SRC_NAT_DONE);
+    this.#touched[0] = sources.touch(bucket);
+    if (claims.isTaken(entry, now) === 1) return this.#findPort(entry, isSame, bucket, now);
+    this.#bind(entry, isSame, 1, SRC);
+    sources.linkAt(bucket, entry);
+    return DONE;
+  }
+
+  /** The claims aim at the entry's reply with another destination; 1 if it has that already, else 0. */
+  #aim4(entry: EntryId, word: number): 0 | 1 {
+    const words = this.table.entries.words;
+    const line = entry + REPLY_LINE;
+    const reply = this.unique.claims.reply;
+    // The words between are zero in all keys of IPv4.
+    reply[0] = words[line + SOURCE] as number;
+    reply[4] = word;
+    reply[KEY_PORTS] = words[line + PORTS] as number;
+    reply[KEY_KIND] = words[line + KIND] as number;
+    return words[line + DESTINATION] === word ? 1 : 0;
+  }
+
+  #aim6(entry: EntryId, address: Int32Array): 0 | 1 {
+    const reply = this.unique.claims.reply;
+    this.table.entries.getKey(entry, REPLY, reply);
+    let isSame: 0 | 1 = 1;
+    for (let i = 0; i < 4; i++) {
+      if (reply[4 + i] !== address[i]) isSame = 0;
+      reply[4 + i] = address[i] as number;
+    }
+    return isSame;
+  }
+
+  /** `moveSource` for a source that may have a mapping to another port. */
+  #findSource(entry: EntryId, address: Int32Array, bucket: number, now: number): Binding {
+    const isFree =
+      this.#followSource(entry, address, now) === 1 || this.unique.claims.isTaken(entry, now) === 0;
+    if (!isFree) return this.#findPort(entry, 0, bucket, now);
+    this.#bind(entry, 0, 1, SRC);
     this.sources.linkAt(bucket, entry);
-    return 1;
+    return DONE;
+  }
+
+  /** `moveSource` where somebody has the tuple that the claims aim at. */
+  #findPort(entry: EntryId, isSame: 0 | 1, bucket: number, now: number): Binding {
+    const { reply } = this.unique.claims;
+    const ports = reply[KEY_PORTS] as number;
+    const isUnique = this.unique.movePort(entry, now);
+    this.#bind(entry, reply[KEY_PORTS] === ports ? isSame : 0, isUnique, SRC);
+    this.sources.linkAt(bucket, entry);
+    return isUnique === 1 ? DONE : EXHAUSTED;
+  }
+
+  /**
+   * Aims the claims at the tuple that the entry has by the mapping of its source for other destinations, and returns 1, if
+   * there is one and nobody has that; else 0, and they aim at what they did.
+   */
+  #followSource(entry: EntryId, address: Int32Array, now: number): 0 | 1 {
+    const entries = this.table.entries;
+    const claims = this.unique.claims;
+    const { reply } = claims;
+    const ports = reply[KEY_PORTS] as number;
+    const current = this.#current;
+    entries.getKey(entry, REPLY, this.#chosen);
+    invertKey(current, this.#chosen);
+    const kind = entries.kind(entries.tuple(entry, Direction.ORIGINAL));
+    this.#range.setAddress(address, undefined);
+    if (this.sources.find(current, kind, this.#range, this.#chosen) === 0) return 0;
+    claims.aim(this.#chosen);
+    if (claims.isTaken(entry, now) === 0) return 1;
+    // It differs in its port alone: the range has one address.
+    reply[KEY_PORTS] = ports;
+    return 0;
   }
 
   /**
@@ -162,4 +227,14 @@ export class Bindings {
   adopt(entry: EntryId): void {
     if ((this.table.entries.status(entry) & SRC_NAT_DONE) !== 0) this.sources.link(entry);
   }
+}
+
+/** Whether a range has one address: 1 or 0. */
+function isOne({ minAddress, maxAddress }: NatRange): 0 | 1 {
+  return minAddress[0] === maxAddress[0] &&
+    minAddress[1] === maxAddress[1] &&
+    minAddress[2] === maxAddress[2] &&
+    minAddress[3] === maxAddress[3]
+    ? 1
+    : 0;
 }

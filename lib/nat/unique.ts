@@ -88,6 +88,24 @@ export class UniqueTuples {
     return this.#probe(into, entry, range, manip, now);
   }
 
+  /**
+   * Looks for another port of its class for the source that the claims aim at, which is taken: what `choose` does last for
+   * a range without ports. Returns 1 if found; the claims then aim at it, else at the last one tried.
+   */
+  movePort(entry: EntryId, now: number): 0 | 1 {
+    const reply = this.claims.reply;
+    const kind = portKind((reply[KEY_KIND] as number) & 255);
+    if (kind === PortKind.NONE || kind === PortKind.CALL_ID) {
+      return this.claims.isTaken(entry, now) === 1 ? 0 : 1;
+    }
+    const isIdentifier = kind === PortKind.IDENTIFIER;
+    const port = (reply[KEY_PORTS] as number) & 0xffff;
+    const first = isIdentifier ? 0 : classMinimum(port);
+    const size = isIdentifier ? ALL_PORTS : classSize(port);
+    const offset = this.#random.pick(first, size) - first;
+    return this.search.run(entry, isIdentifier ? HIGH : LOW, first, size, offset, now);
+  }
+
   /** Looks for a free port for `key` and sets it. Returns 1 if found. */
   #probe(key: Int32Array, entry: EntryId, range: NatRange, manip: Manip, now: number): 0 | 1 {
     const flags = range.flags;

@@ -2,6 +2,7 @@
  * What router and links tell each other about a packet.
  */
 
+import type { Packet } from '../wire/packet.js';
 import type { Offload } from './port.js';
 
 /** Where a packet that leaves comes from. */
@@ -31,4 +32,14 @@ export interface RouterOutput {
     origin: Origin,
     offload: Offload | undefined,
   ): void;
+}
+
+/** Tells the view where its packet came from. */
+export function noteLink(packet: Packet, interfaceIndex: number, header: LinkHeader | undefined): void {
+  packet.inInterface = interfaceIndex;
+  if (header === undefined) return;
+  packet.packetType = header.packetType;
+  packet.macHigh = header.macHigh;
+  packet.macLow = header.macLow;
+  packet.hasMac = 1;
 }

@@ -41,6 +41,11 @@ export class LoopbackPrefixes {
     this.#rows6 = other.#rows6;
   }
 
+  /** Prefixes of IPv4 that configuration added. */
+  get addedCount4(): number {
+    return this.#rows4.length / ROW;
+  }
+
   /** Whether an IPv4 address is in one of the prefixes. */
   covers4(word: number): boolean {
     if (isLoopback4(word)) return true;

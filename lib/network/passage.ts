@@ -41,9 +41,8 @@ export class Passage {
     this.packet = packet;
   }
 
-  /** Forgets what the passage before left. */
+  /** Forgets what the passage before left; its view was cleared when it ended. */
   begin(isInput: number): void {
-    this.packet.clear();
     this.routeType = 0;
     this.isInput = isInput;
     this.oif = 0;

@@ -48,8 +48,9 @@ export function routeIncoming4(core: RouterCore, passage: Passage): Way {
   const source = packet.addresses[0] as number;
   const destination = packet.addresses[4] as number;
   const way = findWay(core, passage, source, destination);
-  if (way === GONE || packet.transport === packet.start + IPV4_HEADER_BYTES) {
-    return way === GONE ? GONE : finishWay(core, passage, way);
+  if (way === GONE) return GONE;
+  if (packet.transport === packet.start + IPV4_HEADER_BYTES) {
+    return way === FORWARD && passage.routeType === TYPE_UNICAST ? FORWARD : finishWay(core, passage, way);
   }
   const wrong = readOptions(passage, core.optionsHost);
   if (wrong > 0) {
@@ -67,7 +68,31 @@ export function routeIncoming4(core: RouterCore, passage: Passage): Way {
 /** Local, forwarded, or gone; packets without a route are told from others in `finishWay`. */
 function findWay(core: RouterCore, passage: Passage, source: number, destination: number): Way {
   const packet = passage.packet;
-  const addresses = packet.addresses;
+  const isPlain = isHost4(source) && isHost4(destination) && core.interfaces.loopbacks.addedCount4 === 0;
+  if (!isPlain) {
+    const way = findOddWay(core, passage, source, destination);
+    if (way !== FORWARD) return way;
+  }
+  packet.outInterface = 0;
+  if (isTaken(core, packet) === 1) {
+    passage.routeType = TYPE_LOCAL;
+    return fromElsewhere(core, passage, LOCAL);
+  }
+  const routes = core.routes;
+  const type = routes.find4(destination, 0);
+  passage.routeType = type;
+  if (type === TYPE_BROADCAST || type === TYPE_LOCAL) return fromElsewhere(core, passage, LOCAL);
+  if (core.settings.forwarding4 === 0) return gone(core, passage, DropReason.NOT_FORWARDING);
+  if (type === TYPE_UNICAST) {
+    packet.outInterface = routes.interface;
+    return fromElsewhere(core, passage, FORWARD);
+  }
+  return type === AddressType.MULTICAST ? gone(core, passage, DropReason.MARTIAN) : FORWARD;
+}
+
+/** The same of groups, broadcast, zero and loopback, which never reach the routes; FORWARD: of these it is none. */
+function findOddWay(core: RouterCore, passage: Passage, source: number, destination: number): Way {
+  const packet = passage.packet;
   if (isMulticast4(destination)) {
     if (destination !== ALL_HOSTS) return gone(core, passage, DropReason.NOT_FOR_US);
     passage.routeType = TYPE_MULTICAST;
@@ -84,21 +109,13 @@ function findWay(core: RouterCore, passage: Passage, source: number, destination
   if (isAny4(source) || isAny4(destination)) return gone(core, passage, DropReason.MARTIAN);
   if (isStray(core, packet, destination) || isStray(core, packet, source))
     return gone(core, passage, DropReason.MARTIAN);
-  packet.outInterface = 0;
-  if (isTaken(core, packet) === 1) {
-    passage.routeType = TYPE_LOCAL;
-    return fromElsewhere(core, passage, LOCAL);
-  }
-  const routes = core.routes;
-  const type = routes.find(4, addresses, 4, 0);
-  passage.routeType = type;
-  if (type === TYPE_BROADCAST || type === TYPE_LOCAL) return fromElsewhere(core, passage, LOCAL);
-  if (core.settings.forwarding4 === 0) return gone(core, passage, DropReason.NOT_FORWARDING);
-  if (type === TYPE_UNICAST) {
-    packet.outInterface = routes.interface;
-    return fromElsewhere(core, passage, FORWARD);
-  }
-  return type === AddressType.MULTICAST ? gone(core, passage, DropReason.MARTIAN) : FORWARD;
+  return FORWARD;
+}
+
+/** Whether an address is that of a host by its first byte: not 0, 127, nor from 224 on. */
+function isHost4(word: number): boolean {
+  const first = word >>> 24;
+  return first !== 0 && first !== 127 && first < 224;
 }
 
 /** Whether TPROXY, or its mark, makes a packet one for the router itself: 1 or 0. */
@@ -113,7 +130,7 @@ function isStray({ interfaces }: RouterCore, packet: Packet, word: number): bool
 
 /** Packets from our own addresses cannot come from a link. */
 function fromElsewhere(core: RouterCore, passage: Passage, way: Way): Way {
-  if (core.interfaces.owner(4, passage.packet.addresses, 0) === 0) return way;
+  if (core.interfaces.owner4(passage.packet.addresses[0] as number) === 0) return way;
   return gone(core, passage, DropReason.MARTIAN);
 }
 

@@ -10,10 +10,9 @@
  * it returns. The way of an ordinary forwarded packet allocates nothing.
  * What it does not do: links with addresses (ARP, neighbours), redirects, policy routing, multicast routing, RA.
  */
-
 import type { TrackContext } from '../conntrack/context.js';
 import { DropReason } from '../counters.js';
-import { Engine } from '../engine.js';
+import { Engine, NOT_OPENED } from '../engine.js';
 import { ConfigurationError } from '../errors.js';
 import { Reassembler } from '../fragments/reassembler.js';
 import { AddressType } from '../host.js';
@@ -31,7 +30,7 @@ import { icmpBit } from './icmp-errors.js';
 import { Interfaces, parseInterfaceAddress } from './interfaces.js';
 import { isLostFragment4 } from './kinds.js';
 import { AnswerLimits } from './limits.js';
-import type { LinkHeader, Origin, RouterOutput } from './link.js';
+import { type LinkHeader, noteLink, type Origin, type RouterOutput } from './link.js';
 import { PortRegistry } from './local/registry.js';
 import { readSocket } from './local/socket-options.js';
 import { addressOwn, prepareLocal, READY, versionOf } from './local-send.js';
@@ -52,6 +51,7 @@ import { Routes } from './routes.js';
 import { defaultSettings, setLocalMark } from './settings.js';
 import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
+import { heard } from './verdicts.js';
 
 const PREROUTING = Hook.PREROUTING;
 const INPUT = Hook.INPUT;
@@ -62,7 +62,9 @@ const ACCEPT = Verdict.ACCEPT;
 const DROP = Verdict.DROP;
 const PARTIAL = ChecksumState.PARTIAL;
 const NIL = -1;
+const NONE = Shortcut.NONE;
 const LEARN = Shortcut.LEARN;
+const BEGIN = Shortcut.BEGIN;
 const FOR_HOST = PacketType.HOST;
 const ICMP = 1;
 const UDP = 17;
@@ -106,9 +108,7 @@ export class Router implements RouterCore {
     this.interfaces = new Interfaces(options.interfaces, options.loopbackPrefixes);
     this.routes = new Routes(this.interfaces);
     for (const route of options.routes ?? []) this.routes.add(route);
-    for (const socket of options.sockets ?? []) {
-      for (const request of readSocket(socket)) this.ports.reserve(request);
-    }
+    this.ports.reserveAll((options.sockets ?? []).flatMap(readSocket));
     if (options.localMark !== undefined) setLocalMark(this.settings, options.localMark);
     this.host = new RouterHost(this.interfaces, this.routes);
     this.engine = new Engine({ ...options, host: this.host });
@@ -153,12 +153,13 @@ export class Router implements RouterCore {
     const start = header === undefined ? 0 : header.packetStart;
     const flows = this.#flows;
     let learner: FlowCache | undefined;
+    let out = NONE as number;
     if (
       flows !== undefined &&
       offload === undefined &&
       (header === undefined || header.packetType === FOR_HOST)
     ) {
-      const out = flows.forward(interfaceIndex, bytes, start);
+      out = flows.forward(interfaceIndex, bytes, start);
       if (out > 0) {
         this.transmit(out, bytes, start, flows.last.endOffset, 'forwarded', undefined);
         return;
@@ -169,13 +170,26 @@ export class Router implements RouterCore {
     if (passage === undefined) return;
     const before = this.icmpUnderWay;
     try {
-      this.#receive(passage, interfaceIndex, bytes, start, header, offload, learner);
+      if (out === BEGIN) noteLink(passage.packet, interfaceIndex, header);
+      if (out !== BEGIN || this.#open(passage, bytes, start) === 0) {
+        this.#receive(passage, interfaceIndex, bytes, start, header, offload, learner);
+      }
     } catch (error) {
       learner?.end(passage);
       this.#unwind(passage, before);
       throw error;
     }
     this.passages.give();
+  }
+
+  /** A packet that may begin a connection. Returns 0, with nothing done, if it has to go the long way. */
+  #open(passage: Passage, bytes: Uint8Array, start: number): 0 | 1 {
+    const { packet } = passage;
+    const verdict = this.engine.open(packet, bytes, start, (this.#flows as FlowCaches).last.hash);
+    if (verdict === NOT_OPENED) return 0;
+    if (heard(this.engine, verdict as Verdict, packet) === ACCEPT) this.#route(passage);
+    this.engine.release(packet);
+    return 1;
   }
 
   #receive(
@@ -192,13 +206,7 @@ export class Router implements RouterCore {
     let reason = packet.parse(bytes, start);
     if (offload !== undefined && reason === DropReason.NONE) reason = noteOffload(packet, offload);
     if (reason === DropReason.NONE) {
-      packet.inInterface = interfaceIndex;
-      if (header !== undefined) {
-        packet.packetType = header.packetType;
-        packet.macHigh = header.macHigh;
-        packet.macLow = header.macLow;
-        packet.hasMac = 1;
-      }
+      noteLink(packet, interfaceIndex, header);
       this.#enter(passage);
       this.engine.release(packet);
     } else this.engine.drops.count(reason);
@@ -275,7 +283,11 @@ export class Router implements RouterCore {
   #enter(passage: Passage): void {
     const packet = passage.packet;
     if (packet.version === 6 && admit6(this, passage) === 0) return;
-    if (this.#run(PREROUTING, packet) !== ACCEPT) return;
+    if (this.#run(PREROUTING, packet) === ACCEPT) this.#route(passage);
+  }
+
+  #route(passage: Passage): void {
+    const packet = passage.packet;
     const way = packet.version === 4 ? routeIncoming4(this, passage) : routeIncoming6(this, passage);
     if (way === Way.FORWARD) this.#forward(passage);
     else if (way === Way.LOCAL) this.#deliver(passage);
@@ -360,9 +372,8 @@ export class Router implements RouterCore {
         ? afterPostrouting4(this, passage, this.#emit)
         : afterPostrouting6(this, passage, this.#emit);
     if (goes === 1) {
-      const origin = passage.isInput === 1 ? 'forwarded' : 'generated';
       if (passage.learner !== undefined) passage.learner.learn(passage);
-      this.transmit(out, packet.bytes, packet.start, packet.end, origin, undefined);
+      this.transmit(out, packet.bytes, packet.start, packet.end, this.#emitOrigin, undefined);
     }
     return 1;
   }
@@ -414,13 +425,7 @@ export class Router implements RouterCore {
   }
 
   #run(hook: Hook, packet: Packet): Verdict {
-    const verdict = this.engine.pass(hook, packet);
-    if (verdict === Verdict.QUEUE) {
-      packet.reason = DropReason.RULE_QUEUE_UNHEARD;
-      this.engine.drops.count(packet.reason);
-      return DROP;
-    }
-    return verdict;
+    return heard(this.engine, this.engine.pass(hook, packet), packet);
   }
 
   // ---- what the parts use ----
@@ -462,8 +467,7 @@ export class Router implements RouterCore {
 
   /** Time of the packet under way, ms. */
   get nowMs(): number {
-    const { nowMs } = this.#time;
-    return Number.isNaN(nowMs) ? 0 : nowMs;
+    return this.#time.nowMs || 0;
   }
 
   set nowMs(nowMs: number) {

@@ -12,7 +12,7 @@ import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, Tabl
 import { type CompiledRuleset, compileRuleset } from './compile.js';
 import { compileText } from './compile-text.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
-import { NO_CHAIN, type TableProgram } from './program.js';
+import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, type TableProgram } from './program.js';
 import { type RestoreOptions, readRuleset } from './restore.js';
 import { saveRuleset } from './save.js';
 import { SharedStates } from './shared.js';
@@ -24,6 +24,8 @@ export type { LogRecord, RuleEnvironment, RulePlace, RulesObservers } from './en
 
 const ACCEPT = Verdict.ACCEPT;
 const NONE = NO_CHAIN;
+/** Word of a rule that says what it does, see `program.ts`. */
+const ACTION_WORD = 6;
 const MARKED_ZONE = ZONE_FROM_MARK;
 /** Numbers of rules in a recorded way, see `record.ts`. */
 const TABLE_SHIFT = 24;
@@ -43,6 +45,8 @@ export class Rules {
   needsTracking: 0 | 1 = 0;
   /** Whether a rule needs packets that came in fragments put together: 1 or 0. */
   needsWhole: 0 | 1 = 0;
+  /** [5] by hook: a bit per table (1 << index) that has a chain there. Borrowed. */
+  readonly chains = new Int32Array(5);
   /** Another number (int32) after each change of rules, counters, interfaces, or of the way in which packets are walked. */
   generation = 0;
   /** Called before counters are read or rules change: whoever counts packets elsewhere (`replay`) then tells of them. */
@@ -53,6 +57,8 @@ export class Rules {
   readonly #usualWalk: RuleWalk;
   #walk: Walk;
   readonly #shared: SharedStates;
+  /** [5] The same bits of those chains that have no rules, and accept. */
+  readonly #bare = new Int32Array(5);
   /** [5] by table index. */
   readonly #programs: (TableProgram | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
   /** Tables in the order in which they were first named. */
@@ -77,9 +83,22 @@ export class Rules {
   traverse(table: number, hook: number, packet: Packet): Verdict {
     const program = this.#programs[table];
     if (program === undefined || program.starts[hook] === NONE) return ACCEPT;
+    if (((this.#bare[hook] as number) & (1 << table)) !== 0 && this.#passBare(program, hook, packet) === 1)
+      return ACCEPT;
     const verdict = this.#walk.run(program, hook, packet);
     if ((packet.template & MARKED_ZONE) !== 0) settleZone(packet);
     return verdict;
+  }
+
+  /** Counts the packet at the policy of a chain that has no rules: 1, or 0 if somebody wants to hear of it. */
+  #passBare(program: TableProgram, hook: number, packet: Packet): 0 | 1 {
+    const walk = this.#usualWalk;
+    if (this.#walk !== walk || walk.record.isOpen === 1) return 0;
+    if (packet.traced === 1 || this.#environment.observers.onRule !== undefined) return 0;
+    const policy = program.policies[hook] as number;
+    program.packets[policy] = (program.packets[policy] as number) + 1;
+    program.bytes[policy] = (program.bytes[policy] as number) + packet.lengthBytes;
+    return 1;
   }
 
   /** From now on the ways that packets take are written down, see `record.ts`. `into` is borrowed. Allocates nothing. */
@@ -215,9 +234,17 @@ export class Rules {
     }
     this.#order = order;
     this.#programs.fill(undefined);
+    this.chains.fill(0);
+    this.#bare.fill(0);
     let depth = 0;
     for (const program of order) {
       this.#programs[program.index] = program;
+      const bit = 1 << program.index;
+      for (const [hook, start] of program.starts.entries()) {
+        if (start === NONE) continue;
+        this.chains[hook] = (this.chains[hook] as number) | bit;
+        if (isBare(program, hook, this.family)) this.#bare[hook] = (this.#bare[hook] as number) | bit;
+      }
       depth = Math.max(depth, program.depth);
     }
     this.#usualWalk.reserve(depth);
@@ -261,6 +288,13 @@ export class Rules {
     }
     this.#changed();
   }
+}
+
+/** Whether the chain at a hook has no rules, and accepts. */
+function isBare({ starts, policies, words }: TableProgram, hook: number, family: Family): boolean {
+  const stride = family === 4 ? RULE_WORDS_4 : RULE_WORDS_6;
+  const policy = policies[hook] as number;
+  return starts[hook] === policy && words[policy * stride + ACTION_WORD] === Action.POLICY_ACCEPT;
 }
 
 /** `CT --zone mark`: the zone is the mark as the raw table left it. */

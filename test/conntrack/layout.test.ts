@@ -21,6 +21,7 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
     entries.setTdScale(entry, direction, 7);
     entries.setTdFlags(entry, direction, 33);
     entries.setFlowPath(tuple, 105);
+    entries.setCounters(entry, direction, 106, 107);
     const at = (word: number) => words[tuple + word];
     expect(at(Word.HASH)).toBe(99);
     if (version === 4) expect([at(Word.SOURCE), at(Word.DESTINATION)]).toEqual([11, 21]);
@@ -33,7 +34,7 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
       101, 102, 103, 104,
     ]);
     expect((at(Word.FLAGS) as number) & 0xffff).toBe((33 << 8) | 7);
-    expect(at(Word.FLOW_PATH)).toBe(105);
+    expect([at(Word.FLOW_PATH), at(Word.PACKETS), at(Word.BYTES)]).toEqual([105, 106, 107]);
   });
 
   it('has the shared words where the layout says', () => {
@@ -44,9 +45,10 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
     entries.setMasqueradeInterface(entry, 202);
     entries.setExtension(entry, 203);
     entries.setPolicy(entry, 204);
+    entries.setBorn(entry, 205);
     const at = (word: number) => words[entry + word];
     expect([at(Word.STATUS), at(Word.EXPIRES), at(Word.MASQUERADE)]).toEqual([8, 201, 202]);
-    expect([at(Word.EXTENSION), at(Word.POLICY)]).toEqual([203, 204]);
+    expect([at(Word.EXTENSION), at(Word.POLICY), at(Word.BORN)]).toEqual([203, 204, 205]);
     expect([0, 1, 2, 3, 4].map((i) => at(Word.PROTOCOL + i))).toEqual([3, 211, 212, 213, 214]);
     entries.setZone(entry, 9, 2);
     expect((at(Word.ZONE) as number) & Word.CLOCK_BITS).toBe(0);

@@ -251,6 +251,9 @@ export class Gateway implements NatRules {
     return packet.version === 4 ? this.tables[4] : this.tables[6];
   }
 
+  /** A chain of each table at each hook. */
+  readonly chains = new Int32Array(5).fill(-1);
+
   traverse(_table: number, hook: Hook, packet: Packet): Verdict {
     return this.rule(packet, hook);
   }

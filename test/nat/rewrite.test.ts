@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { rewrite, TARGET_PORT, TARGET_WORDS } from '../../lib/nat/rewrite.js';
+import { rewrite, rewriteAny, TARGET_PORT, TARGET_WORDS } from '../../lib/nat/rewrite.js';
 import { sumPseudoHeader } from '../../lib/wire/checksum.js';
 import { ChecksumState, Packet } from '../../lib/wire/packet.js';
 import { actualChecksum, build, expectedChecksum, ipv4ChecksumIsRight } from './gateway.js';
@@ -95,6 +95,36 @@ describe('a translated packet', () => {
         },
       ),
       { numRuns: 500 },
+    );
+  });
+
+  it('is what the way of all packets makes of it, byte for byte', () => {
+    fc.assert(
+      fc.property(
+        packets(four, [6, 17], port),
+        fc.constantFrom(0, 1),
+        word,
+        port,
+        fc.boolean(),
+        fc.constantFrom(ChecksumState.NONE, ChecksumState.UNNECESSARY, ChecksumState.PARTIAL),
+        fc.nat(60),
+        (words, manip, to, toPort, hasChecksum, state, cut) => {
+          const bytes = build(words);
+          if (!hasChecksum) bytes.fill(0, words.protocol === 17 ? 26 : 36, words.protocol === 17 ? 28 : 38);
+          const twin = bytes.slice();
+          const target = Int32Array.of(to, 0, 0, 0, toPort);
+          const said = [rewrite, rewriteAny].map((way, i) => {
+            const packet = open(i === 0 ? bytes : twin);
+            packet.checksumState = state;
+            // As a packet is that an error quotes.
+            packet.end = Math.max(packet.end - cut, packet.transport);
+            return way(packet, packet.start, packet.transport, 4, words.protocol, manip, target);
+          });
+          expect(said[0]).toBe(said[1]);
+          expect(bytes).toEqual(twin);
+        },
+      ),
+      { numRuns: 1000 },
     );
   });
 

@@ -11,9 +11,14 @@ import { verifyChecksum, verifyPartialChecksum } from '../../wire/transport.js';
 import { hasUdpHeader, hasUdpLength, udpChecksum, udpLiteCoverageBytes } from '../../wire/udp.js';
 import { Change, Track, type TrackContext } from '../context.js';
 import { type Direction, type EntryId, Status } from '../entries.js';
+import { Word } from '../layout.js';
 import type { ConntrackTable } from '../table.js';
 
 const UDP = 17;
+const EXPIRES = Word.EXPIRES;
+const PACKETS = Word.PACKETS;
+const BYTES = Word.BYTES;
+const STREAM_AFTER_WORD = Word.PROTOCOL + 1;
 const PREROUTING = 0;
 const STREAM_AFTER = 1;
 const UNREPLIED = 0;
@@ -25,6 +30,18 @@ const NAT_CLASH = Status.NAT_CLASH;
 
 /** Age from which on a replied flow counts as a stream, ms. */
 const STREAM_AGE_MS = 2000;
+
+/**
+ * What `trackUdp` writes of a sound datagram that begins a connection, whose record is fresh. `bytes` is the length of its
+ * IP packet.
+ */
+export function beginUdp(context: TrackContext, words: Int32Array, entry: EntryId, bytes: number): void {
+  words[entry + STREAM_AFTER_WORD] = (context.now + STREAM_AGE_MS) | 0;
+  words[entry + EXPIRES] = context.timeouts.udp[UNREPLIED] as number;
+  if (context.settings.accounting === 0) return;
+  words[entry + PACKETS] = 1;
+  words[entry + BYTES] = bytes;
+}
 
 /** Tracks a UDP datagram. */
 export function trackUdp(

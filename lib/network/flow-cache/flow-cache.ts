@@ -41,6 +41,7 @@ const MOST_RULES = 256;
 /** What forwards the packets of known flows. */
 interface Forward {
   endOffset: number;
+  hash: number;
   forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number;
 }
 
@@ -89,6 +90,11 @@ export class FlowCache implements PassageLearner {
   /** One past the last byte of the packet that was forwarded last. */
   get endOffset(): number {
     return (this.#forward as Forward).endOffset;
+  }
+
+  /** Hash of the tuple of the packet that may begin a connection, as `table.hashKey` would have it. */
+  get hash(): number {
+    return (this.#forward as Forward).hash;
   }
 
   /**

@@ -26,6 +26,7 @@ import { Shortcut } from './shortcut.js';
 const NONE = Shortcut.NONE;
 const NIL = NO_TUPLE as TupleId;
 const LEARN = Shortcut.LEARN;
+const BEGIN = Shortcut.BEGIN;
 const SRC_NAT = Status.SRC_NAT;
 const ORIGINAL = Direction.ORIGINAL;
 
@@ -58,6 +59,8 @@ export class Forward4 {
   readonly #glance = new Glance();
   /** One past the last byte of the packet that was forwarded last. */
   endOffset = 0;
+  /** Hash of the tuple that was last found to be no connection's. */
+  hash = 0;
 
   constructor(context: TrackContext, table: ConntrackTable, paths: Paths) {
     this.#context = context;
@@ -67,8 +70,8 @@ export class Forward4 {
   }
 
   /**
-   * Forwards the packet at `start`, of an interface, in place. Returns NONE or LEARN if it has to go the long way, and is
-   * as it was; else the interface that it leaves by, with its end in `endOffset`. `guess` is a tuple that is linked and
+   * Forwards the packet at `start`, of an interface, in place. Returns NONE, LEARN or BEGIN if it has to go the long way,
+   * and is as it was; else the interface that it leaves by, with its end in `endOffset`. `guess` is a tuple that is linked and
    * probably the packet's, or NIL.
    */
   forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number {
@@ -114,7 +117,10 @@ export class Forward4 {
     let tuple = guess;
     if (guess < 0) {
       tuple = findTuple4(words, buckets, line, first, hash, source, destination, ports, protocol);
-      if (tuple < 0) return NONE;
+      if (tuple < 0) {
+        this.hash = hash;
+        return BEGIN;
+      }
     } else if (hasKey4(words, guess, source, destination, ports, protocol) === 0) {
       return this.forward(inInterface, bytes, start, NIL);
     }

@@ -55,6 +55,8 @@ export class Forward6 {
   readonly #key = new Int32Array(KEY_WORDS);
   /** One past the last byte of the packet that was forwarded last. */
   endOffset = 0;
+  /** Of no use yet: packets of IPv6 that begin a connection go the long way. */
+  hash = 0;
 
   constructor(context: TrackContext, table: ConntrackTable, paths: Paths) {
     this.#context = context;

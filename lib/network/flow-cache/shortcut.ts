@@ -4,4 +4,6 @@ export const Shortcut = {
   NONE: 0,
   /** The same, and is worth to be learned from: another one like it may go the short way. */
   LEARN: -1,
+  /** The same, of UDP or TCP in a sound IPv4 header without options, no fragment, whose tuple no connection has. */
+  BEGIN: -2,
 } as const;
