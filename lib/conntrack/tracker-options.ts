@@ -9,8 +9,8 @@ export interface TrackerOptions {
    */
   readonly maxConnections?: number;
   /**
-   * Hash buckets per family, rounded up to a power of two. Default: the power of two next to maxConnections (at most 1.5
-   * times as many), at least 16,384.
+   * Hash buckets per family as Linux counts them, rounded up to a power of two. Default: the power of two that is not
+   * below maxConnections, at least 16,384. Fewer make lookups slower.
    */
   readonly buckets?: number;
   /** Hash secret (32 bits). Default: unpredictable. */
