@@ -12,8 +12,9 @@
  */
 import type { Engine } from '../engine.js';
 import type { ChainSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from '../rules/ast.js';
+import type { KeptRules } from '../rules/compile-text.js';
 import { restoreRuleset } from '../rules/restore.js';
-import type { RulesKeeper } from '../rules/rules.js';
+import type { KeeperAdditions, RulesKeeper } from '../rules/rules.js';
 import { formatRule } from '../rules/text/print-rule.js';
 
 /** What the names of our chains begin with. */
@@ -81,17 +82,56 @@ export class ManagedChains implements RulesKeeper {
 
   /** Replaces the user's tables that `text` has, as `Engine.restore` does; our chains stay. */
   restore(family: Family, text: string, file?: string): void {
-    const known = { sets: this.#engine.sets.names };
-    this.replace(restoreRuleset(text, { family, known, ...(file === undefined ? {} : { file }) }));
+    this.#engine.rules(family).restore(text, file);
   }
 
   /** The same of a ruleset that was read. */
   replace(base: Ruleset): void {
     const { family } = base;
     const tables = base.tables.map(({ name }) => name);
-    const isOfOthers = (jump: string) => !tables.some((table) => jump.startsWith(`${family} ${table} `));
-    const jumps = new Set([...this.#jumps].filter(isOfOthers));
+    const jumps = new Set([...this.#jumps].filter((jump) => !isInOneOf(jump, family, tables)));
     this.#install([{ base, tables, contributions: this.#contributions }], jumps);
+  }
+
+  /** What is to be added to the tables of `text`; undefined if it names chains of ours, which must be merged with them. */
+  additions(family: Family, text: string): KeeperAdditions | undefined {
+    if (text.includes(MANAGED_PREFIX)) return undefined;
+    const contributions = this.#contributions;
+    const tables = new Map<TableName, KeptRules | undefined>();
+    return {
+      rulesFor: (table) => {
+        if (!tables.has(table)) tables.set(table, this.#ours(contributions, family, table));
+        return tables.get(table);
+      },
+      areCurrent: () => contributions === this.#contributions,
+      taken: (names) => {
+        const jumps = [...this.#jumps].filter((jump) => !isInOneOf(jump, family, names));
+        for (const table of names) {
+          for (const [chain, rules] of tables.get(table)?.heads ?? []) {
+            for (const rule of rules) jumps.push(keyOfJump(family, table, chain, rule));
+          }
+        }
+        this.#jumps = new Set(jumps);
+      },
+    };
+  }
+
+  /** Our rules in a table that has none of them. */
+  #ours(
+    contributions: ReadonlyMap<Contributor, Contribution>,
+    family: Family,
+    table: TableName,
+  ): KeptRules | undefined {
+    const text = tableText(contributions, family, table, 'unread');
+    if (text === '') return undefined;
+    const known = { sets: this.#engine.sets.names };
+    const { tables } = withSpecs(restoreRuleset(text, { family, file: 'conntide', known }), contributions);
+    const { chains } = tables[0] as TableSpec;
+    const heads = chains.filter(({ policy, rules }) => policy !== undefined && rules.length > 0);
+    return {
+      heads: new Map(heads.map(({ name, rules }) => [name, rules])),
+      chains: chains.filter(({ name }) => isManaged(name)),
+    };
   }
 
   /** Takes the user's tables away, or one; those that have chains of ours stay with these alone. */
@@ -232,10 +272,10 @@ function mergeTable(
   const chains: ChainSpec[] = table.chains
     .filter(({ name }) => !isManaged(name))
     .map((chain) => {
-      const keyOfJump = (rule: RuleSpec) => `${family} ${table.name} ${chain.name} ${chainOf(rule)}`;
-      const before = chain.rules.filter((rule) => isPlain(rule) && jumps.has(keyOfJump(rule)));
+      const keyOf = (rule: RuleSpec) => keyOfJump(family, table.name, chain.name, rule);
+      const before = chain.rules.filter((rule) => isPlain(rule) && jumps.has(keyOf(rule)));
       const kept = chain.rules.filter((rule) => !before.includes(rule));
-      for (const rule of before) jumps.delete(keyOfJump(rule));
+      for (const rule of before) jumps.delete(keyOf(rule));
       for (const rule of kept) {
         const to = chainOf(rule);
         if (to !== undefined && isManaged(to) && !names.has(to)) orphans.add(to);
@@ -244,7 +284,7 @@ function mergeTable(
       const added = (ours?.chains.find(({ name }) => name === chain.name)?.rules ?? []).filter(
         (rule) => !there.has(chainOf(rule)),
       );
-      for (const rule of added) jumps.add(keyOfJump(rule));
+      for (const rule of added) jumps.add(keyOf(rule));
       const counted = added.map((rule) => before.find((old) => chainOf(old) === chainOf(rule)) ?? rule);
       return { ...chain, rules: [...counted, ...kept] };
     });
@@ -261,6 +301,15 @@ function mergeTable(
   const builtIn = chains.filter(({ policy }) => policy !== undefined);
   const own = chains.filter(({ policy }) => policy === undefined);
   return { ...table, chains: [...builtIn, ...own.sort((a, b) => (a.name < b.name ? -1 : 1))] };
+}
+
+/** What a jump of ours is known by. */
+function keyOfJump(family: Family, table: TableName, chain: string, rule: RuleSpec): string {
+  return `${family} ${table} ${chain} ${chainOf(rule)}`;
+}
+
+function isInOneOf(jump: string, family: Family, tables: readonly TableName[]): boolean {
+  return tables.some((table) => jump.startsWith(`${family} ${table} `));
 }
 
 /** The chain that a rule leads to. */

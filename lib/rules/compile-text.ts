@@ -6,9 +6,11 @@
  * The long way (`restore.ts`, then `compile.ts`) is the twin, and is taken where this one cannot tell: for commands that
  * change rules that are there already, and for texts that are refused, because only it knows which refusal comes first.
  * Whoever asks for the typed rules later has them read again.
+ *
+ * Where somebody keeps rules among the user's (`RulesKeeper`), theirs are added to each table of the text.
  */
 import { ConfigurationError } from '../errors.js';
-import type { CounterSpec, Family, Ruleset, TableName, TableSpec } from './ast.js';
+import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
 import type { ChainCalls } from './calls.js';
 import type { CompiledRuleset } from './compile.js';
 import type { RuleEnvironment } from './environment.js';
@@ -22,6 +24,16 @@ import { allowedHooks, hooksOf } from './text/kernel-checks.js';
 import { TableDraft } from './text/table-draft.js';
 import type { Where } from './text/where.js';
 
+/** What is added to a table of the text. */
+export interface KeptRules {
+  /** By built-in chain: what stands before the text's rules. */
+  readonly heads: ReadonlyMap<string, readonly RuleSpec[]>;
+  /** Chains of its own, which the text does not name. */
+  readonly chains: readonly ChainSpec[];
+}
+
+/** Rules compiled between two interruptions. */
+const SLICE = 64;
 /** Commands that only add. */
 const ADDING: ReadonlySet<Command['verb']> = new Set(['append', 'new-chain', 'policy']);
 const ALL_HOOKS = -1;
@@ -38,6 +50,7 @@ export function* compileText(
   options: RestoreOptions,
   environment: RuleEnvironment,
   shared: SharedStates,
+  keptFor: (name: TableName) => KeptRules | undefined = () => undefined,
 ): Generator<void, CompiledRuleset | undefined> {
   const { family, known = {} } = options;
   const source = new TextSource(text, options);
@@ -45,7 +58,8 @@ export function* compileText(
   const open = (name: TableName, before: TableProgram | undefined): TableReader<TableProgram> => {
     if (before !== undefined) throw new Unsuited();
     const rows = new TableRows(name, family, environment, shared, releases);
-    return new RowReader(name, family, rows, source, known);
+    const kept = keptFor(name) ?? NOTHING_KEPT;
+    return new RowReader(name, { family, known, kept, rows, table: () => source.table(name, kept) });
   };
   let isComplete = false;
   try {
@@ -60,25 +74,35 @@ export function* compileText(
   }
 }
 
+const NOTHING_KEPT: KeptRules = { heads: new Map(), chains: [] };
+
+interface RowReaderOptions {
+  readonly family: Family;
+  readonly known: KnownNames;
+  readonly kept: KeptRules;
+  readonly rows: TableRows;
+  /** The typed rules, read again. */
+  readonly table: () => TableSpec;
+}
+
 /** A table whose rules become rows at once. */
 class RowReader implements TableReader<TableProgram> {
   readonly #name: TableName;
-  readonly #family: Family;
+  readonly #options: RowReaderOptions;
   readonly #rows: TableRows;
-  readonly #source: TextSource;
-  readonly #known: KnownNames;
   /** The chains, without rules. */
   readonly #draft: TableDraft;
   /** By chain: bits of the hooks from which all of its rules may be reached. */
   readonly #allowed = new Map<string, number>();
 
-  constructor(name: TableName, family: Family, rows: TableRows, source: TextSource, known: KnownNames) {
+  constructor(name: TableName, options: RowReaderOptions) {
     this.#name = name;
-    this.#family = family;
-    this.#rows = rows;
-    this.#source = source;
-    this.#known = known;
-    this.#draft = new TableDraft(name, family, undefined);
+    this.#options = options;
+    this.#rows = options.rows;
+    this.#draft = new TableDraft(name, options.family, undefined);
+    for (const [chain, rules] of options.kept.heads) {
+      for (const rule of rules) this.#rows.add(rule, chain);
+    }
   }
 
   findChain(name: string): 'builtin' | 'user' | undefined {
@@ -97,17 +121,27 @@ class RowReader implements TableReader<TableProgram> {
     }
     const chain = command.chain.word;
     if (this.#draft.findChain(chain) === undefined) throw new Unsuited();
+    const { family, known } = this.#options;
     for (const rule of command.rules) {
       // Rules behind the first that ends the chain are reached from nowhere.
       const isOver = this.#rows.calls(chain)?.isOver === true;
-      const allowed = allowedHooks(rule, this.#name, this.#family, this.#known);
+      const allowed = allowedHooks(rule, this.#name, family, known);
       if (!isOver) this.#allowed.set(chain, (this.#allowed.get(chain) ?? ALL_HOOKS) & allowed);
       this.#rows.add(rule, chain);
     }
   }
 
   *finish(known: KnownNames): Generator<void, TableProgram> {
-    const { name, chains } = yield* this.#draft.finish(known);
+    const { kept, table } = this.#options;
+    const { name, chains: own } = yield* this.#draft.finish(known);
+    let done = 0;
+    for (const chain of kept.chains) {
+      for (const rule of chain.rules) {
+        this.#rows.add(rule, chain.name);
+        if (++done % SLICE === 0) yield;
+      }
+    }
+    const chains = withKept(own, kept);
     const calls = new Map<string, ChainCalls>();
     for (const chain of chains) {
       const own = this.#rows.calls(chain.name);
@@ -116,7 +150,7 @@ class RowReader implements TableReader<TableProgram> {
     for (const [chain, hooks] of hooksOf(chains, calls)) {
       if ((hooks & ~(this.#allowed.get(chain) ?? ALL_HOOKS)) !== 0) throw new Unsuited();
     }
-    return yield* this.#rows.finish(chains, { name, table: () => this.#source.table(name) });
+    return yield* this.#rows.finish(chains, { name, table });
   }
 }
 
@@ -132,8 +166,22 @@ class TextSource {
     this.#options = file === undefined ? { family } : { family, file };
   }
 
-  table(name: TableName): TableSpec {
+  table(name: TableName, kept: KeptRules): TableSpec {
     this.#ruleset ??= restoreRuleset(this.#text, this.#options);
-    return this.#ruleset.tables.find((table) => table.name === name) as TableSpec;
+    const table = this.#ruleset.tables.find((one) => one.name === name) as TableSpec;
+    if (kept === NOTHING_KEPT) return table;
+    const chains = table.chains.map((chain): ChainSpec => {
+      const head = kept.heads.get(chain.name);
+      return head === undefined ? chain : { ...chain, rules: [...head, ...chain.rules] };
+    });
+    return { name, chains: withKept(chains, kept) };
   }
+}
+
+/** A table's chains and those that are kept there: the built-in ones first, the others by name. */
+function withKept(chains: readonly ChainSpec[], kept: KeptRules): readonly ChainSpec[] {
+  if (kept.chains.length === 0) return chains;
+  const own = [...chains.filter(({ policy }) => policy === undefined), ...kept.chains];
+  own.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...chains.filter(({ policy }) => policy !== undefined), ...own];
 }

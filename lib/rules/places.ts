@@ -18,6 +18,13 @@ export class RulePlaces {
     this.#firsts = firsts;
   }
 
+  /** The rules of a chain: [from, to), the end of the chain behind them. Undefined without such a chain. */
+  rulesOf(chain: string): { readonly from: number; readonly to: number } | undefined {
+    const index = this.#chains.findIndex(({ name }) => name === chain);
+    if (index < 0) return undefined;
+    return { from: this.#firsts[index] as number, to: (this.#firsts[index + 1] ?? this.count) - 1 };
+  }
+
   at(rule: number): RulePlace {
     let low = 0;
     let high = this.#firsts.length - 1;

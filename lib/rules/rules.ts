@@ -10,7 +10,7 @@ import type { Packet } from '../wire/packet.js';
 import { Verdict } from '../wire/verdict.js';
 import type { ChainSpec, CounterSpec, Family, RuleSpec, Ruleset, TableName, TableSpec } from './ast.js';
 import { type CompiledRuleset, compileRuleset } from './compile.js';
-import { compileText } from './compile-text.js';
+import { compileText, type KeptRules } from './compile-text.js';
 import type { RuleEnvironment, RulePlace } from './environment.js';
 import { Action, NO_CHAIN, RULE_WORDS_4, RULE_WORDS_6, type TableProgram } from './program.js';
 import { type RestoreOptions, readRuleset } from './restore.js';
@@ -37,6 +37,18 @@ export interface RulesKeeper {
   replace(ruleset: Ruleset): void;
   /** Takes the user's part of a table away, or of all. */
   remove(family: Family, table: TableName | undefined): void;
+  /** What is to be added to the tables of a text; undefined: the text must go through `replace`. */
+  additions(family: Family, text: string): KeeperAdditions | undefined;
+}
+
+/** What a keeper adds to the tables of a text that is about to be put in place. */
+export interface KeeperAdditions {
+  /** The keeper's rules in a table, as they were when this was made. */
+  readonly rulesFor: (table: TableName) => KeptRules | undefined;
+  /** Whether they still are that. */
+  readonly areCurrent: () => boolean;
+  /** The tables are in place, with these rules in them. */
+  readonly taken: (tables: readonly TableName[]) => void;
 }
 
 export class Rules {
@@ -143,7 +155,7 @@ export class Rules {
   /**
    * The same with pauses, in which packets go on to meet the rules that there were; the tables are exchanged at once, when
    * the promise is about to resolve. Of two changes of a table the one that ends last stands. Rejects with a
-   * ConfigurationError, and nothing has changed then. A keeper's part is added at the end, without pauses.
+   * ConfigurationError, and nothing has changed then. With a keeper all of it is done at the end, without pauses.
    */
   async replaceGradually(ruleset: Ruleset, pacing: Pacing): Promise<void> {
     if (this.keeper === undefined) this.#exchange(await finishGradually(this.#compile(ruleset), pacing));
@@ -152,14 +164,25 @@ export class Rules {
 
   /** `replace` from iptables-save text; `file` is named in errors. */
   restore(text: string, file?: string): void {
+    const additions = this.keeper?.additions(this.family, text);
     if (this.keeper === undefined) this.#exchange(finish(this.#take(text, file)));
+    else if (this.#exchangeWith(additions, finish(this.#compileWith(additions, text, file)))) return;
     else this.keeper.replace(finish(this.#read(text, file)));
   }
 
-  /** `replaceGradually` from iptables-save text. */
+  /**
+   * `replaceGradually` from iptables-save text. A keeper's rules are compiled with it, unless they change meanwhile or the
+   * keeper must replace the text's rules itself: what is left then is done without pauses.
+   */
   async restoreGradually(text: string, pacing: Pacing, file?: string): Promise<void> {
-    if (this.keeper === undefined) this.#exchange(await finishGradually(this.#take(text, file), pacing));
-    else this.keeper.replace(await finishGradually(this.#read(text, file), pacing));
+    if (this.keeper === undefined) {
+      this.#exchange(await finishGradually(this.#take(text, file), pacing));
+      return;
+    }
+    const additions = this.keeper.additions(this.family, text);
+    const compiled = await finishGradually(this.#compileWith(additions, text, file), pacing);
+    if (this.#exchangeWith(additions, compiled)) return;
+    this.keeper.replace(await finishGradually(this.#read(text, file), pacing));
   }
 
   /** Takes a table away, or all: what `iptables-restore` does not do, but unloading the module does. */
@@ -215,6 +238,36 @@ export class Rules {
       });
     }
     return yield* compileRuleset(ruleset, this.#environment, this.#shared);
+  }
+
+  /** The programs of a text with a keeper's rules; undefined if it must replace them itself. */
+  *#compileWith(
+    additions: KeeperAdditions | undefined,
+    text: string,
+    file: string | undefined,
+  ): Generator<void, CompiledRuleset | undefined> {
+    if (additions === undefined) return undefined;
+    return yield* compileText(text, this.#options(file), this.#environment, this.#shared, additions.rulesFor);
+  }
+
+  /** Puts these programs in place, if what they were made of still holds; whether it did. */
+  #exchangeWith(additions: KeeperAdditions | undefined, compiled: CompiledRuleset | undefined): boolean {
+    if (additions === undefined || compiled === undefined) return false;
+    const { programs } = compiled;
+    if (!additions.areCurrent()) {
+      for (const { releases } of programs) for (const release of releases) release();
+      return false;
+    }
+    this.beforeReading?.();
+    for (const program of programs) {
+      const before = this.#programs[program.index];
+      const kept = additions.rulesFor(program.source.name);
+      if (before === undefined || kept === undefined) continue;
+      for (const { name } of kept.chains) copyCounters(before, program, name);
+    }
+    this.#exchange(compiled);
+    additions.taken(programs.map(({ source }) => source.name));
+    return true;
   }
 
   #exchange({ programs }: CompiledRuleset): void {
@@ -300,6 +353,15 @@ function isBare({ starts, policies, words }: TableProgram, hook: number, family:
 /** `CT --zone mark`: the zone is the mark as the raw table left it. */
 function settleZone(packet: Packet): void {
   packet.template = (packet.template & ~(MARKED_ZONE | 0xffff)) | (packet.mark & 0xffff);
+}
+
+/** The counters of a chain that has the same rules in both programs. */
+function copyCounters(from: TableProgram, to: TableProgram, chain: string): void {
+  const old = from.places.rulesOf(chain);
+  const own = to.places.rulesOf(chain);
+  if (old === undefined || own === undefined || old.to - old.from !== own.to - own.from) return;
+  to.packets.set(from.packets.subarray(old.from, old.to), own.from);
+  to.bytes.set(from.bytes.subarray(old.from, old.to), own.from);
 }
 
 function countedTable({ source, packets, bytes }: TableProgram): TableSpec {

@@ -96,3 +96,85 @@ describe('the chains of policy and forwards', () => {
     bench.gateway.close();
   });
 });
+
+/** Rules that no packet here meets. */
+const others = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `-A FORWARD -s 192.0.${i >> 8}.${i & 255} -j DROP`);
+const text = (...lines: string[]): string => ['*filter', ...lines, 'COMMIT', ''].join('\n');
+
+describe('a text that is compiled with the chains of policy and forwards', () => {
+  it.each([
+    ['a policy and rules', text(':FORWARD DROP [3:4]', ...others(30), '[5:6] -A FORWARD -p udp -j ACCEPT')],
+    [
+      'chains of the user',
+      text(':A - [0:0]', ':ZZ - [0:0]', '-A FORWARD -j ZZ', '-A ZZ -g A', '-A A -p udp -j ACCEPT'),
+    ],
+    ['two tables', `*nat\n-A PREROUTING -p udp --dport 9\nCOMMIT\n${text('-A FORWARD -p udp -j RETURN')}`],
+    ['a table that has none of ours', '*raw\n-A PREROUTING -p udp\nCOMMIT\n'],
+    [
+      'chains of ours',
+      text(':CONNTIDE-POLICY - [0:0]', '-A FORWARD -p icmp', '-A FORWARD -j CONNTIDE-POLICY'),
+    ],
+    ['rules that are inserted', text('-A FORWARD -p udp -j ACCEPT', '-I FORWARD -p udp --dport 9')],
+  ])('is as if its typed rules were put in place: %s', async (_, rules) => {
+    const ways: ((bench: Bench) => void | Promise<void>)[] = [
+      ({ gateway }) => gateway.engine.rules4.replace(read(rules)),
+      ({ gateway }) => gateway.engine.rules4.restore(rules),
+      ({ gateway }) => gateway.engine.restoreGradually(4, rules, pacing),
+    ];
+    const saved: string[] = [];
+    for (const way of ways) {
+      const bench = new Bench();
+      bench.reaches('1.1.1.1');
+      await way(bench);
+      for (const address of ['1.1.1.1', '2.2.2.2']) bench.reaches(address);
+      // Taken away and given again: it is known which jumps are ours.
+      bench.gateway.policy(undefined);
+      const without = bench.gateway.rules.save(4, 'with');
+      bench.gateway.policy({ allowOut: ['2.2.2.2'] });
+      saved.push(`${without}\n${bench.gateway.rules.save(4, 'with')}`);
+      bench.gateway.close();
+    }
+    expect(saved[1]).toBe(saved[0]);
+    expect(saved[2]).toBe(saved[0]);
+  });
+
+  it('goes on counting what its chains counted, pauses included', async () => {
+    const bench = new Bench();
+    let sent = 0;
+    const pause = async (): Promise<void> => {
+      if (++sent <= 50)
+        bench.gateway.interface('lan').receive(parsePacket(`tcp 10.0.0.2:${sent} > 2.2.2.2:9 SYN`));
+    };
+    await bench.gateway.engine.restoreGradually(4, text(...others(900)), { ...pacing, budgetMs: 0, pause });
+    expect(sent).toBeGreaterThan(50);
+    const counted = [...bench.gateway.engine.rules4.counters()].filter(
+      ({ table, chain, packets }) => table === 'filter' && chain.startsWith('CONNTIDE-') && packets > 0,
+    );
+    expect(counted.map(({ packets }) => packets)).toContain(50);
+    bench.gateway.close();
+  });
+
+  it('has them as they are when it is put in place', async () => {
+    const bench = new Bench();
+    let pauses = 0;
+    const pause = async (): Promise<void> => {
+      if (++pauses === 20) bench.gateway.policy({ allowOut: ['2.2.2.2'] });
+    };
+    await bench.gateway.engine.restoreGradually(
+      4,
+      OTHER.replace('COMMIT', `${others(900).join('\n')}\nCOMMIT`),
+      {
+        ...pacing,
+        budgetMs: 0,
+        pause,
+      },
+    );
+    expect(pauses).toBeGreaterThan(40);
+    expect(bench.rules).toContain('-s 192.0.3.1');
+    expect(bench.rules).toContain('2.2.2.2');
+    expect(bench.rules).not.toContain('1.1.1.1');
+    expect([bench.reaches('1.1.1.1'), bench.reaches('2.2.2.2')]).toEqual([false, true]);
+    bench.gateway.close();
+  });
+});
