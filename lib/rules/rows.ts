@@ -207,7 +207,17 @@ export class TableRows {
       policies[hook] = count - 1;
     }
     const places = yield* this.#arrange(count);
-    const program = {
+    for (const [i, { policy, counters }] of chains.entries()) {
+      const end = (firsts[i + 1] ?? count) - 1;
+      this.#isFlowPure[end] = 1;
+      this.#words[end * this.#stride + 6] = endAction(policy);
+      if (policy === undefined) continue;
+      this.#packets[end] = counters.packets;
+      this.#bytes[end] = counters.bytes;
+    }
+    const classifier = yield* this.#index(firsts, count, places);
+    // One literal: what is read per packet must have one hidden class.
+    return {
       source,
       index: TABLE_NAMES.indexOf(this.#name),
       words: this.#words,
@@ -221,20 +231,12 @@ export class TableRows {
       places: new RulePlaces(this.#name, chains, firsts, count),
       isFlowPure: this.#isFlowPure,
       impureFrom: this.#impureFrom,
+      classifier,
       needsTracking: this.#needsTracking,
       needsWhole: this.#needsWhole,
       releases: this.#releases.slice(this.#before),
       depth,
     };
-    for (const [i, { policy, counters }] of chains.entries()) {
-      const end = (firsts[i + 1] ?? count) - 1;
-      program.isFlowPure[end] = 1;
-      program.words[end * this.#stride + 6] = endAction(policy);
-      if (policy === undefined) continue;
-      program.packets[end] = counters.packets;
-      program.bytes[end] = counters.bytes;
-    }
-    return { ...program, classifier: yield* this.#index(firsts, count, places) };
   }
 
   /** Puts rows where their chains stand; the place of each. */
