@@ -5,7 +5,7 @@
  *   IPv4 record: 3 lines of 16 words (192 bytes); IPv6 record: 4 lines (256 bytes)
  *
  *   line 0 original, line 1 reply
- *        0 hash        1 next       2 -           3 source      (IPv6: hash of the source words)
+ *        0 hash        1 next       2 prev        3 source      (IPv6: hash of the source words)
  *        4 destination 5 ports      6 kind        7 TCP td_end
  *        8 td_maxend   9 td_maxwin 10 td_maxack  11 direction bit 31 | TCP flags 8-15 | window scale 0-7
  *       12 packets    13 bytes     14 bytes high (20 bits) << 12 | packets high (12 bits)    15 flow path
@@ -32,8 +32,9 @@ export { Direction, type EntryId, Status, type TupleId } from './status.js';
 /** No entry, no tuple, end of a list. */
 export const NIL = -1;
 
-/** Offset of the link in a tuple's line, for the lists of buckets. */
+/** Offset of the links in a tuple's line, for the lists of buckets. */
 export const TUPLE_NEXT = 1;
+export const TUPLE_PREV = 2;
 /** Offset of the links in a record, for the chains of NAT's source index. */
 export const SOURCE_NEXT = 32 + 11;
 export const SOURCE_PREV = 32 + 12;

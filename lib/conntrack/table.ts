@@ -27,6 +27,7 @@ import {
   SOURCE_PREV,
   Status,
   TUPLE_NEXT,
+  TUPLE_PREV,
   type TupleId,
 } from './entries.js';
 import { Extensions } from './extensions.js';
@@ -132,7 +133,12 @@ export class ConntrackTable {
     const bits = Math.min(31, Math.ceil(Math.log2(Math.max(1, bucketCount))));
     this.bucketCount = 2 ** bits;
     this.#bucketShift = 31 - bits;
-    this.buckets = new Buckets(this.entries.words, bucketLines(capacity, this.bucketCount), TUPLE_NEXT);
+    this.buckets = new Buckets(
+      this.entries.words,
+      bucketLines(capacity, this.bucketCount),
+      TUPLE_NEXT,
+      TUPLE_PREV,
+    );
     this.#seed = seed | 0;
     this.#drawSecret = drawSecret;
     this.mostMet = MET_BASE + Math.ceil((MET_MEANS * 2 * capacity) / this.buckets.count);

@@ -3,15 +3,16 @@
  *
  * A bucket is an intrusive list, newest node first, whose front is unrolled into a cache line of 16 words: the line names
  * up to 15 nodes, each with a tag of its hash, so that a lookup reads the one node that it is for, and of a key that is
- * absent none at all. Older nodes are linked by a word of their own; the first of them is in the line's last word. At the
- * size that `capacity.ts` gives a table few nodes ever are.
+ * absent none at all. Older nodes are linked to each other by words of their own; the first of them is in the line's last
+ * word. At the size that `capacity.ts` gives a table few nodes ever are.
  *
  *   word 0-14   ~(tag << idBits | node / 16), the newest in word 0, without gaps; 0: nobody
  *   word 15     ~node, the first that has no place in the line; 0: there is none
  *
  * Everything is stored inverted, so that a fresh (all zero) array means "all empty" and an idle table touches no pages.
  * Buckets are chosen by the hash's high bits, tags are its low bits. Invariants: a linked node is in its bucket once, in the
- * line or behind it; a node is in front of those that were linked before it; lists are acyclic.
+ * line or behind it; a node is in front of those that were linked before it; lists are acyclic; behind the line, `prev` of a
+ * node is the node whose `next` it is, NIL for the first.
  */
 import { allocateLines, LINE_WORDS } from './lines.js';
 
@@ -34,16 +35,17 @@ export class Buckets {
   readonly idBits: number;
   readonly #words: Int32Array;
   readonly #nextAt: number;
+  readonly #prevAt: number;
   readonly #idMask: number;
   /** `count` = mantissa * 2^n; the hash is shifted so that n + FRACTION_BITS bits of it stay. */
   readonly #mantissa: number;
   readonly #shift: number;
 
   /**
-   * Nodes are offsets into `words`, multiples of 16; `words[node + nextAt]` is theirs for the list. `most` is how many
-   * buckets there may be at most: from 1 to 2^23, rounded down to five significant bits.
+   * Nodes are offsets into `words`, multiples of 16; `words[node + nextAt]` and `words[node + prevAt]` are theirs for the
+   * links. `most` is how many buckets there may be at most: from 1 to 2^23, rounded down to five significant bits.
    */
-  constructor(words: Int32Array, most: number, nextAt: number) {
+  constructor(words: Int32Array, most: number, nextAt: number, prevAt: number) {
     if (!Number.isInteger(most) || most < 1 || most > 2 ** 23) {
       throw new RangeError(`bucket count ${most} is not from 1 to ${2 ** 23}`);
     }
@@ -57,6 +59,7 @@ export class Buckets {
     this.#idMask = 2 ** this.idBits - 1;
     this.#words = words;
     this.#nextAt = nextAt;
+    this.#prevAt = prevAt;
   }
 
   /** First word of the line of a hash's bucket. */
@@ -97,8 +100,12 @@ export class Buckets {
       word = next;
     }
     // The oldest has no place any more.
+    const words = this.#words;
     const oldest = this.nodeOf(word);
-    this.#words[oldest + this.#nextAt] = this.list(line);
+    const first = this.list(line);
+    words[oldest + this.#nextAt] = first;
+    words[oldest + this.#prevAt] = NIL;
+    if (first !== NIL) words[first + this.#prevAt] = oldest;
     lines[line + PLACES] = ~oldest;
   }
 
@@ -122,14 +129,11 @@ export class Buckets {
 
   #unlist(line: number, node: number): void {
     const words = this.#words;
-    const next = this.next(node);
-    let before = this.list(line);
-    if (before === node) {
-      this.lines[line + PLACES] = ~next;
-      return;
-    }
-    while (this.next(before) !== node) before = this.next(before);
-    words[before + this.#nextAt] = next;
+    const next = words[node + this.#nextAt] as number;
+    const prev = words[node + this.#prevAt] as number;
+    if (prev === NIL) this.lines[line + PLACES] = ~next;
+    else words[prev + this.#nextAt] = next;
+    if (next !== NIL) words[next + this.#prevAt] = prev;
   }
 
   /** The nodes of the bucket whose line is at `line`, for tests. */

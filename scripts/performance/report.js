@@ -145,6 +145,7 @@ function reaperTable(run) {
         `${count(size)} connections, ${what}, packets meanwhile: longest slice, ms`,
         figure(median),
       ]);
+      rows.push(['the same in processor time, ms', figure(figures.longestCpuMs)]);
       rows.push([`a packet's wait and work: median, µs`, figure(figures.waitP50Ms * 1000)]);
       rows.push(['99 %, µs', figure(figures.waitP99Ms * 1000)]);
       rows.push(['99.99 %, µs', figure(figures.waitP9999Ms * 1000)]);
@@ -213,6 +214,8 @@ function goals(run) {
   add('The last free port', (run.find('new/ports', PORTS - 1)?.median ?? Number.NaN) / 1000, 20, ' µs');
   add('Sweep of 1 Mi live connections', run.find('reaper/live', MI)?.median, 10, ' ms');
   add('Longest slice while 1 Mi expire', run.find('reaper/rush', MI)?.median, 2, ' ms');
+  const rush = run.find('reaper/rush', MI)?.figures;
+  add('the same in processor time', rush?.longestCpuMs, 2, ' ms');
   add('Bytes per IPv4 connection', run.find('memory/udp', MI)?.median, 208);
   add('Bytes per IPv6 connection', run.find('memory/udp6', MI)?.median, 272);
   const idle = run.find('memory/idle', MI)?.median;

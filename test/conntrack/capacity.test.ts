@@ -62,7 +62,7 @@ test('buckets are as many as Linux has, and cost no connection more than 14 byte
     expect(Number.isInteger(Math.log2(buckets))).toBe(true);
     expect(buckets).toBeGreaterThanOrEqual(capacity);
     expect(buckets).toBeLessThan(2 * capacity);
-    const { count } = new Buckets(new Int32Array(16), bucketLines(capacity, buckets), 1);
+    const { count } = new Buckets(new Int32Array(16), bucketLines(capacity, buckets), 1, 2);
     expect(64 * count).toBeLessThanOrEqual(12 * capacity);
     // 15 places each: most of a full table's tuples have one.
     expect(15 * count).toBeGreaterThanOrEqual(2 * capacity);

@@ -6,6 +6,7 @@ import { Buckets, PLACES } from '../../lib/memory/buckets.js';
 const LINE = 16;
 const NODES = 64;
 const NEXT = 1;
+const PREV = 2;
 
 /** Few hashes far apart and near each other, so that buckets overflow and tags meet. */
 const hashes = fc.constantFrom(0, 1, 2, 3, -1, -2, 0x7fffffff, -0x80000000, 0x40000000, 0x3fffffff);
@@ -15,7 +16,7 @@ describe('buckets', () => {
     const steps = fc.array(fc.record({ node: fc.nat(NODES - 1), hash: hashes }), { maxLength: 200 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 9 }), steps, (most, all) => {
-        const buckets = new Buckets(new Int32Array(NODES * LINE).fill(7), most, NEXT);
+        const buckets = new Buckets(new Int32Array(NODES * LINE).fill(7), most, NEXT, PREV);
         const twin = new Map<number, number>();
         for (const { node: n, hash } of all) {
           const node = n * LINE;
@@ -36,7 +37,7 @@ describe('buckets', () => {
   });
 
   it('have 15 nodes in the line, and the oldest behind it', () => {
-    const buckets = new Buckets(new Int32Array(NODES * LINE), 1, NEXT);
+    const buckets = new Buckets(new Int32Array(NODES * LINE), 1, NEXT, PREV);
     const nodes = () => [...buckets.nodes(0)].map((node) => node / LINE);
     for (let n = 0; n < 20; n++) buckets.link(n, n * LINE);
     expect(buckets.lines.slice(0, PLACES).every((word) => word !== 0)).toBe(true);
@@ -89,7 +90,7 @@ test.each([
   [65, 64],
   [160_000, 155_648],
 ])('at most %i buckets are %i', (most, count) => {
-  const buckets = new Buckets(new Int32Array(LINE), most, NEXT);
+  const buckets = new Buckets(new Int32Array(LINE), most, NEXT, PREV);
   expect(buckets.count).toBe(count);
   // Every hash has one, the first and the last too, and a higher hash none before a lower one's.
   const lines = [0, 1, 0x3fffffff, 0x7fffffff, -0x80000000, -2, -1].map(
@@ -101,7 +102,7 @@ test.each([
 });
 
 test('hashes are spread evenly', () => {
-  const buckets = new Buckets(new Int32Array(LINE), 47, NEXT);
+  const buckets = new Buckets(new Int32Array(LINE), 47, NEXT, PREV);
   const counts = new Array<number>(buckets.count).fill(0);
   for (let n = 0; n < 2 ** 16; n++) counts[buckets.lineOf(n << 16) / LINE]!++;
   const mean = 2 ** 16 / buckets.count;
@@ -109,5 +110,5 @@ test('hashes are spread evenly', () => {
 });
 
 test.each([0, -1, 1.5, Number.NaN, 2 ** 23 + 1])('%d buckets are refused', (most) => {
-  expect(() => new Buckets(new Int32Array(LINE), most, NEXT)).toThrow(RangeError);
+  expect(() => new Buckets(new Int32Array(LINE), most, NEXT, PREV)).toThrow(RangeError);
 });
