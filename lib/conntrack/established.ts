@@ -89,7 +89,15 @@ export function findTuple4(
     at++;
     if ((word ^ tagged) >>> idBits !== 0) continue;
     const node = buckets.nodeOf(word);
-    if (hasKey4(words, node, source, destination, ports, protocol) === 1) return node as TupleId;
+    // As `hasKey4`, which is called where this is not.
+    if (
+      words[node + PORTS] === ports &&
+      words[node + SOURCE] === source &&
+      words[node + DESTINATION] === destination &&
+      words[node + KIND] === protocol
+    ) {
+      return node as TupleId;
+    }
   }
   let node = ~(lines[end] as number);
   while (node >= 0 && hasKey4(words, node, source, destination, ports, protocol) === 0) {
