@@ -7,8 +7,8 @@ import { ConfigurationError } from '../errors.js';
 import { allocateLines, LINE_WORDS } from '../memory/lines.js';
 
 const LEAST_BUCKETS = 16_384;
-/** Lines of buckets for a connection, so that their 64 bytes cost none more than 11.8. */
-const LINES_PER_CONNECTION = 0.185;
+/** Lines of buckets for a connection, so that their 64 bytes cost none more than 10.9. */
+const LINES_PER_CONNECTION = 0.1705;
 
 /** Words of a record of a family. */
 export function strideOf(version: number): number {
@@ -36,7 +36,7 @@ export function defaultBuckets(capacity: number): number {
 
 /**
  * Lines of buckets for `capacity` connections, if Linux would have `buckets`: each has places for 15 tuples, and a
- * full table 11 or 12 for each, so that one in forty finds no place.
+ * full table 12 for each, so that one in thirty finds no place.
  */
 export function bucketLines(capacity: number, buckets: number): number {
   const most = Math.min(buckets, Math.max(LEAST_BUCKETS, capacity));
@@ -46,6 +46,11 @@ export function bucketLines(capacity: number, buckets: number): number {
 /** Buckets for the sources of `capacity` connections: a power of two that costs none more than two bytes. */
 export function sourceBuckets(capacity: number): number {
   return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, capacity / 2)));
+}
+
+/** Counters, of half a byte, for connections whose port was changed: a power of two, from one for a connection to two. */
+export function movedCounters(capacity: number): number {
+  return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, 2 * capacity)));
 }
 
 /** Words for `capacity` records, all 0, on cache lines where that can be had. Throws as `checkCapacity` does, and if there is no such memory. */

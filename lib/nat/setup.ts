@@ -118,14 +118,14 @@ export class Bindings {
     const claims = this.unique.claims;
     const sources = this.sources;
     const isSame = table.version === 4 ? this.#aim4(entry, address[0] as number) : this.#aim6(entry, address);
-    const bucket = sources.bucketOf(entry);
-    if (isSame === 0 && sources.mayHaveMoved(bucket) === 1)
-      return this.#findSource(entry, address, bucket, now);
+    const source = sources.hashOf(entry);
+    if (isSame === 0 && sources.mayHaveMoved(source) === 1)
+      return this.#findSource(entry, address, source, now);
     // In a large table memory is slow: both lists are asked for at a time.
-    this.#touched[0] = sources.touch(bucket);
-    if (claims.isTaken(entry, now) === 1) return this.#findPort(entry, isSame, bucket, now);
+    this.#touched[0] = sources.touch(source);
+    if (claims.isTaken(entry, now) === 1) return this.#findPort(entry, isSame, source, now);
     this.#bind(entry, isSame, 1, SRC);
-    sources.linkAt(bucket, entry);
+    sources.linkAt(source, entry);
     return DONE;
   }
 
@@ -154,22 +154,22 @@ export class Bindings {
   }
 
   /** `moveSource` for a source that may have a mapping to another port. */
-  #findSource(entry: EntryId, address: Int32Array, bucket: number, now: number): Binding {
+  #findSource(entry: EntryId, address: Int32Array, source: number, now: number): Binding {
     const isFree =
       this.#followSource(entry, address, now) === 1 || this.unique.claims.isTaken(entry, now) === 0;
-    if (!isFree) return this.#findPort(entry, 0, bucket, now);
+    if (!isFree) return this.#findPort(entry, 0, source, now);
     this.#bind(entry, 0, 1, SRC);
-    this.sources.linkAt(bucket, entry);
+    this.sources.linkAt(source, entry);
     return DONE;
   }
 
   /** `moveSource` where somebody has the tuple that the claims aim at. */
-  #findPort(entry: EntryId, isSame: 0 | 1, bucket: number, now: number): Binding {
+  #findPort(entry: EntryId, isSame: 0 | 1, source: number, now: number): Binding {
     const { reply } = this.unique.claims;
     const ports = reply[KEY_PORTS] as number;
     const isUnique = this.unique.movePort(entry, now);
     this.#bind(entry, reply[KEY_PORTS] === ports ? isSame : 0, isUnique, SRC);
-    this.sources.linkAt(bucket, entry);
+    this.sources.linkAt(source, entry);
     return isUnique === 1 ? DONE : EXHAUSTED;
   }
 

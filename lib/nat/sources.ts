@@ -6,10 +6,10 @@
  * port (ICMP: identifier), protocol and zone. A bucket's newest connection comes first. Expired entries that were not
  * reaped yet count, as on Linux: their mapping is as good as any.
  *
- * Most connections keep their source port; then a mapping tells nothing that a range of one address does not. A bit per
- * bucket says whether an entry whose port was changed may be among its nodes, so that the list is rarely looked at.
+ * Most connections keep their source port; then a mapping tells nothing that a range of one address does not. Those whose
+ * port was changed are counted by hash (`memory/tally.ts`), so that of a source that has none a list is rarely looked at.
  */
-import { sourceBuckets } from '../conntrack/capacity.js';
+import { movedCounters, sourceBuckets } from '../conntrack/capacity.js';
 import {
   Direction,
   type Entries,
@@ -21,6 +21,7 @@ import {
 import type { ConntrackTable } from '../conntrack/table.js';
 import { copyKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import { Chains } from '../memory/chains.js';
+import { Tally } from '../memory/tally.js';
 import { isInRange } from './in-range.js';
 import { PortKind, portKind, portOf, setPort } from './ports.js';
 import { Manip, type NatRange } from './range.js';
@@ -34,50 +35,50 @@ export class SourceIndex {
   readonly #table: ConntrackTable;
   readonly #chains: Chains;
   readonly #key = new Int32Array(KEY_WORDS);
-  /** A bit per bucket: set with the first node whose port was changed, cleared when the bucket is empty. */
-  readonly #moved: Int32Array;
+  /** Entries whose port was changed, by their source's hash. */
+  readonly #moved: Tally;
 
   constructor(table: ConntrackTable) {
     this.#table = table;
-    const buckets = sourceBuckets(table.entries.slots.capacity);
+    const { capacity } = table.entries.slots;
+    const buckets = sourceBuckets(capacity);
     this.#chains = new Chains(table.entries.words, buckets, SOURCE_NEXT, SOURCE_PREV);
-    this.#moved = new Int32Array((buckets + 31) >>> 5);
+    this.#moved = new Tally(movedCounters(capacity));
   }
 
-  /** Puts an entry, whose original key never changes again, into the index. */
+  /** Puts an entry, whose original key and reply's port never change again, into the index. */
   link(entry: EntryId): void {
-    this.linkAt(this.bucketOf(entry), entry);
+    this.linkAt(this.hashOf(entry), entry);
   }
 
-  /** The same for an entry whose bucket is known. */
-  linkAt(bucket: number, entry: EntryId): void {
-    this.#chains.link(bucket, entry);
-    if (keepsPort(this.#table.entries, entry) === 1) return;
-    this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) | (1 << (bucket & 31));
+  /** The same for an entry whose source's hash is known. */
+  linkAt(hash: number, entry: EntryId): void {
+    this.#chains.link(this.#chains.bucketOf(hash), entry);
+    if (keepsPort(this.#table.entries, entry) === 0) this.#moved.add(hash);
   }
 
   /** Takes it out. */
   unlink(entry: EntryId): void {
     const chains = this.#chains;
-    if (chains.prev(entry) !== NIL) {
+    const isMoved = keepsPort(this.#table.entries, entry) === 0;
+    if (!isMoved && chains.prev(entry) !== NIL) {
       // Somebody is in front of it: its bucket, which would have to be hashed, does not change.
       chains.unlink(NIL, entry);
       return;
     }
-    const bucket = this.bucketOf(entry);
-    chains.unlink(bucket, entry);
-    if (chains.head(bucket) !== NIL) return;
-    this.#moved[bucket >>> 5] = (this.#moved[bucket >>> 5] as number) & ~(1 << (bucket & 31));
+    const hash = this.hashOf(entry);
+    chains.unlink(chains.bucketOf(hash), entry);
+    if (isMoved) this.#moved.remove(hash);
   }
 
-  /** Whether a connection with the source of a bucket's entries may have got another port than its own: 1 or 0. */
-  mayHaveMoved(bucket: number): 0 | 1 {
-    return (((this.#moved[bucket >>> 5] as number) >>> (bucket & 31)) & 1) as 0 | 1;
+  /** Whether a connection with a source of this hash may have got another port than its own: 1 or 0. */
+  mayHaveMoved(hash: number): 0 | 1 {
+    return this.#moved.has(hash);
   }
 
-  /** Reads what linking into a bucket will change, so that it is under way; returns some word. */
-  touch(bucket: number): number {
-    const first = this.#chains.head(bucket);
+  /** Reads what linking an entry with a source of this hash will change, so that it is under way; returns some word. */
+  touch(hash: number): number {
+    const first = this.#chains.head(this.#chains.bucketOf(hash));
     return first === NIL ? NIL : this.#chains.prev(first);
   }
 
@@ -89,7 +90,7 @@ export class SourceIndex {
     const entries = this.#table.entries;
     const port = portOf(current, SRC);
     for (let i = 0; i < 4; i++) this.#key[i] = current[i] as number;
-    let node = this.#chains.head(this.#bucketOfSource(port, kind)) as EntryId;
+    let node = this.#chains.head(this.#chains.bucketOf(this.#hashSource(port, kind))) as EntryId;
     for (; node !== NIL; node = this.#chains.next(node) as EntryId) {
       const original = entries.tuple(node, ORIGINAL);
       if (entries.kind(original) !== kind || entries.ports(original) >>> 16 !== port) continue;
@@ -119,22 +120,22 @@ export class SourceIndex {
     return 1;
   }
 
-  /** Bucket of an entry's source. */
-  bucketOf(entry: EntryId): number {
+  /** Hash of an entry's source. */
+  hashOf(entry: EntryId): number {
     const entries = this.#table.entries;
     const original = entries.tuple(entry, ORIGINAL);
     const key = this.#key;
     key[0] = entries.sourceWord(entry, ORIGINAL, 0);
     if (entries.version === 6) for (let i = 1; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
-    return this.#bucketOfSource(entries.ports(original) >>> 16, entries.kind(original));
+    return this.#hashSource(entries.ports(original) >>> 16, entries.kind(original));
   }
 
-  /** Bucket of the source in words 0-3 of the scratch key. */
-  #bucketOfSource(port: number, kind: number): number {
+  /** Hash of the source in words 0-3 of the scratch key. */
+  #hashSource(port: number, kind: number): number {
     const key = this.#key;
     key[KEY_PORTS] = port;
     key[KEY_KIND] = kind;
-    return this.#chains.bucketOf(this.#table.hashKey(key));
+    return this.#table.hashKey(key);
   }
 }
 

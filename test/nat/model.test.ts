@@ -47,6 +47,7 @@ describe('under random load', () => {
         const table = gateway.tables[4];
         /** Reply tuple and protocol to entry and its end in time. */
         const twin = new Map<string, { entry: EntryId; until: number; original: string }>();
+        const hashes = new Set<number>();
         for (const command of commands) {
           if (command.kind === 'wait') {
             gateway.context.now += command.ms;
@@ -83,13 +84,26 @@ describe('under random load', () => {
             }
           }
           // Everything in the twin is in the index of sources, once; what is more there has expired unseen.
-          const nodes = new Set(gateway.nat.bindings(4).sources.nodes());
+          const { sources } = gateway.nat.bindings(4);
+          const nodes = new Set(sources.nodes());
           expect(nodes.size).toBe(table.live);
           expect([...twin.values()].every(({ entry }) => nodes.has(entry))).toBe(true);
           expect([...nodes].every((node) => (table.entries.status(node) & Status.SRC_NAT_DONE) !== 0)).toBe(
             true,
           );
+          for (const node of nodes) {
+            const [before, after] = ([0, 1] as const).map((direction) =>
+              table.entries.ports(table.entries.tuple(node, direction)),
+            ) as [number, number];
+            hashes.add(sources.hashOf(node));
+            if (before >>> 16 !== (after & 0xffff))
+              expect(sources.mayHaveMoved(sources.hashOf(node))).toBe(1);
+          }
         }
+        // All leave: what was counted of moved ones is taken back.
+        const { sources } = gateway.nat.bindings(4);
+        for (const node of [...sources.nodes()]) table.destroy(node, DestroyReason.FLUSHED);
+        for (const hash of hashes) expect(sources.mayHaveMoved(hash)).toBe(0);
       }),
       { numRuns: 25 },
     );
