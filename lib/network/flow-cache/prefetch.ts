@@ -8,10 +8,9 @@
  */
 import { NIL as NOBODY, type TupleId } from '../../conntrack/entries.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
-import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
+import { KEY_KIND, KEY_WORDS } from '../../conntrack/tuples.js';
 import { PLACES as ALL_PLACES, type Buckets } from '../../memory/buckets.js';
 
-const PORTS = KEY_PORTS;
 const KIND = KEY_KIND;
 const PLACES = ALL_PLACES;
 const NIL = NOBODY;
@@ -19,8 +18,10 @@ const NIL = NOBODY;
 const TCP = 6;
 const UDP = 17;
 const PLAIN4 = 0x45;
-/** Words of a line. */
+/** Words of a line, and of the records of both families. */
 const LINE = 16;
+const RECORD4 = 48;
+const RECORD6 = 64;
 
 /** Packets at a time: their lines fit the second level cache with room to spare. */
 export const PREFETCH_PACKETS = 128;
@@ -55,14 +56,13 @@ export class Prefetch {
     const isWide = table.version === 6;
     for (let i = 0; i < count; i++) {
       const bytes = packets[from + i] as Uint8Array;
-      const isKnown = isWide ? this.#read6(bytes, start) : this.#read4(bytes, start);
-      hashes[i] = isKnown === 1 ? table.linkedHash(this.#key) : 0;
+      hashes[i] = isWide ? this.#hash6(table, bytes, start) : hash4(table, bytes, start);
     }
     // Each loop waits for memory once, for all packets; so each must be short, and depend on no load of its own.
     const { buckets } = table;
     let sink = touchLines(buckets, hashes, nodes, count);
     findNodes(buckets, hashes, nodes, count);
-    sink ^= touchRecords(words, nodes, count, table.entries.stride);
+    sink ^= touchRecords(words, nodes, count, isWide);
     this.sink = sink;
     this.#links = table.links;
     return 1;
@@ -76,28 +76,25 @@ export class Prefetch {
     return (table.links === this.#links ? (this.#nodes[place] as number) : NIL) as TupleId;
   }
 
-  /** Reads the key of a plain IPv4 packet with ports; returns 0 for another one. */
-  #read4(bytes: Uint8Array, start: number): 0 | 1 {
-    if (bytes.length < start + 24 || bytes[start] !== PLAIN4) return 0;
-    const protocol = bytes[start + 9] as number;
-    if (protocol !== UDP && protocol !== TCP) return 0;
-    const key = this.#key;
-    key[0] = i32(bytes, start + 12);
-    key[4] = i32(bytes, start + 16);
-    key[PORTS] = i32(bytes, start + 20);
-    key[KIND] = protocol;
-    return 1;
-  }
-
-  #read6(bytes: Uint8Array, start: number): 0 | 1 {
+  /** Hash of a packet with ports behind its header; 0 of another one. */
+  #hash6(table: ConntrackTable, bytes: Uint8Array, start: number): number {
     if (bytes.length < start + 44 || (bytes[start] as number) >>> 4 !== 6) return 0;
     const protocol = bytes[start + 6] as number;
     if (protocol !== UDP && protocol !== TCP) return 0;
     const key = this.#key;
     for (let i = 0; i < 9; i++) key[i] = i32(bytes, start + 8 + (i << 2));
     key[KIND] = protocol;
-    return 1;
+    return table.linkedHash(key);
   }
+}
+
+/** The same of an IPv4 packet without options. */
+function hash4(table: ConntrackTable, bytes: Uint8Array, start: number): number {
+  if (bytes.length < start + 24 || bytes[start] !== PLAIN4) return 0;
+  const protocol = bytes[start + 9] as number;
+  if (protocol !== UDP && protocol !== TCP) return 0;
+  const ports = i32(bytes, start + 20);
+  return table.linkedHash4(i32(bytes, start + 12), i32(bytes, start + 16), ports, protocol);
 }
 
 /** Reads a word of each hash's bucket, and writes where its line is to `into`. */
@@ -130,17 +127,15 @@ function findNodes(buckets: Buckets, hashes: Int32Array, nodes: Int32Array, coun
   }
 }
 
-/** Reads a word of each line of each node's record, of `stride` words; in the place of NIL, of the first record. */
-function touchRecords(words: Int32Array, nodes: Int32Array, count: number, stride: number): number {
+/** Reads a word of each line of each node's record; in the place of NIL, of the first record. */
+function touchRecords(words: Int32Array, nodes: Int32Array, count: number, isWide: boolean): number {
   let sink = 0;
   for (let i = 0; i < count; i++) {
     const node = (nodes[i] as number) & ~((nodes[i] as number) >> 31);
-    const entry = node - (node % stride);
+    const entry = isWide ? node & ~(RECORD6 - 1) : node - (node % RECORD4);
     sink ^=
-      (words[entry] as number) ^
-      (words[entry + LINE] as number) ^
-      (words[entry + LINE + LINE] as number) ^
-      (words[entry + stride - LINE] as number);
+      (words[entry] as number) ^ (words[entry + LINE] as number) ^ (words[entry + LINE + LINE] as number);
+    if (isWide) sink ^= words[entry + RECORD6 - LINE] as number;
   }
   return sink;
 }
