@@ -138,6 +138,15 @@ export class Load {
     return passed * 1e6;
   }
 
+  /** The same without taking the time, which would allocate. */
+  deliver(): void {
+    const { router, nowMs } = this;
+    const { views } = this.frames;
+    for (let n = 0; n < BURST; n++) {
+      router.receive((n & 1) === 0 ? this.#lan : this.#wan, views[n] as Uint8Array, nowMs);
+    }
+  }
+
   /** Sends the packets written in two batches, the even ones in by the LAN, the odd ones by the WAN. Returns nanoseconds. */
   sendBatches(): number {
     const { router, nowMs } = this;
