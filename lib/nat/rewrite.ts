@@ -8,6 +8,7 @@
 import { adjustChecksum16, adjustChecksum32, fold } from '../wire/checksum.js';
 import { crc32cRange, crc32cZeros } from '../wire/crc32c.js';
 import { ChecksumState, type Packet } from '../wire/packet.js';
+import { put16 } from '../wire/segment.js';
 
 const PARTIAL = ChecksumState.PARTIAL;
 
@@ -103,11 +104,6 @@ export function rewriteFlow4(
 
 function u16(bytes: Uint8Array, at: number): number {
   return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
-}
-
-function put16(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
 }
 
 /** `rewrite` of whatever packet. */
