@@ -91,6 +91,8 @@ export class Opening {
     if (protocol === TCP && isSound(context, packet) === 0) return 0;
     const sourcePort = u16(bytes, transport);
     const destinationPort = u16(bytes, transport + 2);
+    const ports = (sourcePort << 16) | destinationPort;
+    if (table.foresight !== undefined) table.foresight.touch(source, destination, ports, protocol);
     const entry = table.take();
     if (entry === NIL) return 0;
     const words = table.entries.words;
@@ -98,7 +100,7 @@ export class Opening {
     words[entry + ABSENT_AT] = table.links;
     words[entry + SOURCE] = source;
     words[entry + DESTINATION] = destination;
-    words[entry + PORTS] = (sourcePort << 16) | destinationPort;
+    words[entry + PORTS] = ports;
     words[entry + KIND] = protocol;
     const reply = entry + REPLY_LINE;
     // NAT may change it yet: whoever needs its hash computes it.

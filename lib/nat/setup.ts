@@ -9,6 +9,7 @@ import { Word } from '../conntrack/layout.js';
 import type { ConntrackTable } from '../conntrack/table.js';
 import { equalKeys, HASH_LATER, invertKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import type { Random } from '../random.js';
+import { OpeningPrefetch } from './opening-prefetch.js';
 import { PortKind, portKind } from './ports.js';
 import { Manip, type NatRange, NatRangeFlag, ScratchRange } from './range.js';
 import { SourceIndex } from './sources.js';
@@ -56,13 +57,15 @@ export class Bindings {
   readonly #current = new Int32Array(KEY_WORDS);
   readonly #chosen = new Int32Array(KEY_WORDS);
   readonly #range = new ScratchRange();
-  readonly #touched = new Int32Array(1);
   readonly #address = new Int32Array(4);
+  readonly #prefetch: OpeningPrefetch;
 
   constructor(table: ConntrackTable, random: Random) {
     this.table = table;
     this.sources = new SourceIndex(table);
     this.unique = new UniqueTuples(table, this.sources, random);
+    this.#prefetch = new OpeningPrefetch(table, this.sources);
+    if (table.version === 4) table.foresight = this.#prefetch;
     table.observe((_table, entry) => {
       if ((table.entries.status(entry) & SRC_NAT_DONE) !== 0) this.sources.unlink(entry);
     });
@@ -117,12 +120,11 @@ export class Bindings {
     const table = this.table;
     const claims = this.unique.claims;
     const sources = this.sources;
+    this.#prefetch.address = address[0] as number;
     const isSame = table.version === 4 ? this.#aim4(entry, address[0] as number) : this.#aim6(entry, address);
     const source = sources.hashOf(entry);
     if (isSame === 0 && sources.mayHaveMoved(source) === 1)
       return this.#findSource(entry, address, source, now);
-    // In a large table memory is slow: both lists are asked for at a time.
-    this.#touched[0] = sources.touch(source);
     if (claims.isTaken(entry, now) === 1) return this.#findPort(entry, isSame, source, now);
     this.#bind(entry, isSame, 1, SRC);
     sources.linkAt(source, entry);

@@ -76,10 +76,9 @@ export class SourceIndex {
     return this.#moved.has(hash);
   }
 
-  /** Reads what linking an entry with a source of this hash will change, so that it is under way; returns some word. */
+  /** Reads what will be asked about a source of this hash, and written, so that it is under way; returns some word. */
   touch(hash: number): number {
-    const first = this.#chains.head(this.#chains.bucketOf(hash));
-    return first === NIL ? NIL : this.#chains.prev(first);
+    return this.#chains.head(this.#chains.bucketOf(hash)) ^ this.#moved.has(hash);
   }
 
   /**
@@ -128,6 +127,11 @@ export class SourceIndex {
     key[0] = entries.sourceWord(entry, ORIGINAL, 0);
     if (entries.version === 6) for (let i = 1; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
     return this.#hashSource(entries.ports(original) >>> 16, entries.kind(original));
+  }
+
+  /** The same of an IPv4 source by its words. */
+  hash4(source: number, port: number, kind: number): number {
+    return this.#table.linkedHash4(source, 0, port, kind);
   }
 
   /** Hash of the source in words 0-3 of the scratch key. */

@@ -160,6 +160,10 @@ class Side {
     });
     const { router } = this;
     router.engine.restore(4, RULES[0] as string);
+    // Memory is asked for ahead as in a large table.
+    const { foresight } = router.engine.tracker.table(4);
+    if (foresight === undefined) throw new Error('NAT asks for nothing ahead');
+    if (flowCache) foresight.least = 0;
     router.onTransmit = (index, bytes, origin) => {
       this.told.push(`${index} ${origin} ${Buffer.from(bytes).toString('hex')}`);
     };
