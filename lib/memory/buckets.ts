@@ -56,7 +56,7 @@ export class Buckets {
     this.lines = allocateLines(this.count);
     // One name more than there are nodes: a word of ones would be stored as 0.
     this.idBits = 32 - Math.clz32(words.length >>> NODE_SHIFT);
-    this.#idMask = 2 ** this.idBits - 1;
+    this.#idMask = ~(-1 << this.idBits);
     this.#words = words;
     this.#nextAt = nextAt;
     this.#prevAt = prevAt;

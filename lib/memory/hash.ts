@@ -6,6 +6,7 @@
  * seed, so the table must survive long chains all the same (see `conntrack/table.ts`).
  */
 
+const { imul } = Math;
 const PRIME_1 = 0x9e3779b1 | 0;
 const PRIME_2 = 0x85ebca77 | 0;
 const PRIME_3 = 0xc2b2ae3d | 0;
@@ -14,19 +15,40 @@ const PRIME_5 = 0x165667b1 | 0;
 
 /** XXH32 of the 16 bytes in `words[a], words[b], words[c], words[d]`. */
 export function hash4(a: number, b: number, c: number, d: number, seed: number): number {
-  const v1 = lane((seed + PRIME_1 + PRIME_2) | 0, a);
-  const v2 = lane((seed + PRIME_2) | 0, b);
-  const v3 = lane(seed, c);
-  const v4 = lane((seed - PRIME_1) | 0, d);
-  return avalanche((rotate(v1, 1) + rotate(v2, 7) + rotate(v3, 12) + rotate(v4, 18) + 16) | 0);
+  let v1 = (seed + PRIME_1 + PRIME_2 + imul(a, PRIME_2)) | 0;
+  let v2 = (seed + PRIME_2 + imul(b, PRIME_2)) | 0;
+  let v3 = (seed + imul(c, PRIME_2)) | 0;
+  let v4 = (seed - PRIME_1 + imul(d, PRIME_2)) | 0;
+  v1 = imul((v1 << 13) | (v1 >>> 19), PRIME_1);
+  v2 = imul((v2 << 13) | (v2 >>> 19), PRIME_1);
+  v3 = imul((v3 << 13) | (v3 >>> 19), PRIME_1);
+  v4 = imul((v4 << 13) | (v4 >>> 19), PRIME_1);
+  let hash =
+    (((v1 << 1) | (v1 >>> 31)) +
+      ((v2 << 7) | (v2 >>> 25)) +
+      ((v3 << 12) | (v3 >>> 20)) +
+      ((v4 << 18) | (v4 >>> 14)) +
+      16) |
+    0;
+  hash = imul(hash ^ (hash >>> 15), PRIME_2);
+  hash = imul(hash ^ (hash >>> 13), PRIME_3);
+  return hash ^ (hash >>> 16);
 }
 
 /** XXH32 of the 40 bytes in `words[0, 10)`; `hashWords` written out, which takes half the time. */
 export function hash10(words: Int32Array, seed: number): number {
-  const v1 = lane(lane((seed + PRIME_1 + PRIME_2) | 0, words[0] as number), words[4] as number);
-  const v2 = lane(lane((seed + PRIME_2) | 0, words[1] as number), words[5] as number);
-  const v3 = lane(lane(seed, words[2] as number), words[6] as number);
-  const v4 = lane(lane((seed - PRIME_1) | 0, words[3] as number), words[7] as number);
+  let v1 = (seed + PRIME_1 + PRIME_2 + imul(words[0] as number, PRIME_2)) | 0;
+  let v2 = (seed + PRIME_2 + imul(words[1] as number, PRIME_2)) | 0;
+  let v3 = (seed + imul(words[2] as number, PRIME_2)) | 0;
+  let v4 = (seed - PRIME_1 + imul(words[3] as number, PRIME_2)) | 0;
+  v1 = (imul((v1 << 13) | (v1 >>> 19), PRIME_1) + imul(words[4] as number, PRIME_2)) | 0;
+  v2 = (imul((v2 << 13) | (v2 >>> 19), PRIME_1) + imul(words[5] as number, PRIME_2)) | 0;
+  v3 = (imul((v3 << 13) | (v3 >>> 19), PRIME_1) + imul(words[6] as number, PRIME_2)) | 0;
+  v4 = (imul((v4 << 13) | (v4 >>> 19), PRIME_1) + imul(words[7] as number, PRIME_2)) | 0;
+  v1 = imul((v1 << 13) | (v1 >>> 19), PRIME_1);
+  v2 = imul((v2 << 13) | (v2 >>> 19), PRIME_1);
+  v3 = imul((v3 << 13) | (v3 >>> 19), PRIME_1);
+  v4 = imul((v4 << 13) | (v4 >>> 19), PRIME_1);
   const hash = (rotate(v1, 1) + rotate(v2, 7) + rotate(v3, 12) + rotate(v4, 18) + 40) | 0;
   return avalanche(tail(tail(hash, words[8] as number), words[9] as number));
 }
