@@ -268,7 +268,10 @@ export class Entries {
     const words = this.words;
     const before = words[entry + EXPIRES] as number;
     words[entry + EXPIRES] = at;
-    if (((at - before) | 0) >= 0) return;
+    if (((at - before) | 0) < 0) this.#shortened(entry, at);
+  }
+
+  #shortened(entry: EntryId, at: number): void {
     this.deadlines.lower(this.slotOf(entry), at);
     if (this.onShortened !== undefined) this.onShortened(entry);
   }
@@ -376,11 +379,17 @@ export class Entries {
     const words = this.words;
     const t = entry + (direction << 4);
     const packets = ((words[t + PACKETS] as number) + 1) | 0;
+    const before = words[t + BYTES] as number;
+    const after = (before + bytes) | 0;
     words[t + PACKETS] = packets;
-    if (packets === 0) words[t + COUNT_HIGH] = (words[t + COUNT_HIGH] as number) + 1;
-    const sum = ((words[t + BYTES] as number) >>> 0) + bytes;
-    words[t + BYTES] = sum | 0;
-    if (sum > 0xffffffff) words[t + COUNT_HIGH] = (words[t + COUNT_HIGH] as number) + (1 << 12);
+    words[t + BYTES] = after;
+    if (packets === 0) this.#carry(t, 1);
+    if ((before & ~after) < 0) this.#carry(t, 1 << 12);
+  }
+
+  /** A low word came to its end. */
+  #carry(t: number, more: number): void {
+    this.words[t + COUNT_HIGH] = (this.words[t + COUNT_HIGH] as number) + more;
   }
 
   /** Packets counted in a direction. */

@@ -17,11 +17,14 @@ export const Word = {
   FLAGS: 11,
   PACKETS: 12,
   BYTES: 13,
+  COUNT_HIGH: 14,
   FLOW_PATH: 15,
   // From an entry.
   STATUS: 32,
   EXPIRES: 33,
   PROTOCOL: 35,
+  /** UDP: time from which on it is a stream. */
+  STREAM_AFTER: 36,
   BORN: 40,
   ZONE: 41,
   MASQUERADE: 42,

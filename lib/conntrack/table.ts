@@ -30,7 +30,7 @@ import {
 } from './entries.js';
 import { Extensions } from './extensions.js';
 import { ReapPrefetch } from './reap-prefetch.js';
-import { hashKey4, hashKey6, KEY_KIND, KEY_PORTS, KEY_WORDS } from './tuples.js';
+import { hashKey4, hashKey6, KEY_WORDS, writeKey4 } from './tuples.js';
 
 /** Why an entry left the table. Names for events in `events.ts`. */
 export const DestroyReason = {
@@ -74,9 +74,6 @@ const LOOK = 12;
 const REAP = 256;
 /** The same of an entry moved to the buckets of another hash. */
 const MOVE = 400;
-
-const KEY_SOURCE = 0;
-const KEY_DESTINATION = 4;
 
 /** How tuples are linked: by XXH32; partly by HalfSipHash; all by HalfSipHash. */
 const PLAIN = 0;
@@ -177,13 +174,17 @@ export class ConntrackTable {
   /** The same of an IPv4 key by its words. */
   linkedHash4(source: number, destination: number, ports: number, kind: number): number {
     if (this.#mode !== KEYED) return hash4(source, destination, ports, kind, this.#seed);
-    const key = this.#key;
-    key.fill(0);
-    key[KEY_SOURCE] = source;
-    key[KEY_DESTINATION] = destination;
-    key[KEY_PORTS] = ports;
-    key[KEY_KIND] = kind;
-    return this.#keyedHash(key);
+    return this.#keyedHash(writeKey4(this.#key, source, destination, ports, kind));
+  }
+
+  /** Whether {@link linkedHash} is not the plain hash with {@link seed} any more. */
+  get isKeyed(): boolean {
+    return this.#mode === KEYED;
+  }
+
+  /** Secret of the plain hash. */
+  get seed(): number {
+    return this.#seed;
   }
 
   /** Tuple whose key is `key`, or NIL. Entries met expired at `now` are reaped on the way. */

@@ -173,3 +173,19 @@ export function equalKeys(a: Int32Array, b: Int32Array): 0 | 1 {
 export function copyKey(into: Int32Array, from: Int32Array): void {
   for (let i = 0; i < KEY_WORDS; i++) into[i] = from[i] as number;
 }
+
+/** Writes the key of an IPv4 tuple in zone 0 to `key`, and returns it. */
+export function writeKey4(
+  key: Int32Array,
+  source: number,
+  destination: number,
+  ports: number,
+  kind: number,
+): Int32Array {
+  key.fill(0);
+  key[SOURCE] = source;
+  key[DESTINATION] = destination;
+  key[PORTS] = ports;
+  key[KIND] = kind;
+  return key;
+}

@@ -149,7 +149,7 @@ export class Router implements RouterCore {
     header?: LinkHeader,
     offload?: Offload,
   ): void {
-    this.#begin(nowMs);
+    if (nowMs !== this.#time.nowMs) this.#begin(nowMs);
     const start = header === undefined ? 0 : header.packetStart;
     const flows = this.#flows;
     let learner: FlowCache | undefined;
@@ -245,7 +245,7 @@ export class Router implements RouterCore {
    * to it (SO_BINDTODEVICE).
    */
   sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload, oif = 0): number {
-    this.#begin(nowMs);
+    if (nowMs !== this.#time.nowMs) this.#begin(nowMs);
     const version = versionOf(bytes);
     if (version === 0) return EINVAL;
     const passage = this.passages.take(0);
@@ -275,7 +275,7 @@ export class Router implements RouterCore {
 
   #begin(nowMs: number): void {
     if (this.engine.reassembler.count > 0 || this.#fragments.count > 0) this.advance(nowMs);
-    if (nowMs !== this.#time.nowMs) this.engine.tracker.begin(nowMs);
+    this.engine.tracker.begin(nowMs);
   }
 
   // ---- the path ----

@@ -13,10 +13,15 @@ export function fold(sum: number): number {
 
 /** Sum of `bytes[from, to)` added to `initial` (16 bits); an odd last byte counts as the high half of a word. */
 export function sumRange(bytes: Uint8Array, from: number, to: number, initial: number): number {
+  return fold(fold(sumBytes(bytes, from, to)) + initial);
+}
+
+/** The sum of `bytes[from, to)`, of no more than an IP packet has, not folded: below 2^31. */
+export function sumBytes(bytes: Uint8Array, from: number, to: number): number {
   let high = 0;
   let low = 0;
   let at = from;
-  // High and low bytes apart: fewer steps a byte. 2^15 of each stay below 2^23, and no IP packet has more.
+  // High and low bytes apart: fewer steps a byte. 2^15 of each stay below 2^23.
   for (const last = to - 8; at <= last; at += 8) {
     high +=
       (bytes[at] as number) +
@@ -34,7 +39,7 @@ export function sumRange(bytes: Uint8Array, from: number, to: number, initial: n
     low += bytes[at + 1] as number;
   }
   if (at < to) high += bytes[at] as number;
-  return fold(fold(high << 8) + low + initial);
+  return (high << 8) + low;
 }
 
 /**

@@ -29,6 +29,7 @@ const NONE = Shortcut.NONE;
 const ESTABLISHED = CtInfo.ESTABLISHED;
 const ESTABLISHED_REPLY = CtInfo.ESTABLISHED_REPLY;
 const CONFIRMED = Status.CONFIRMED;
+const ORIGINAL = Direction.ORIGINAL;
 const NAT_TABLE = 2;
 const TCP = 6;
 const UDP = 17;
@@ -65,7 +66,9 @@ export class FlowCache implements PassageLearner {
   #table: ConntrackTable | undefined;
   #forward: Forward | undefined;
   /** Sum of the numbers that change with what paths are made from. */
-  #seen = Number.NaN;
+  #seen = 0;
+  /** Whether nothing is known: 1 or 0. */
+  #isStale: 0 | 1 = 1;
   /** Passage of the packet that is learned from, and how many were taken until then. */
   #learner: Passage | undefined;
   #taken = 0;
@@ -105,8 +108,8 @@ export class FlowCache implements PassageLearner {
   forward(inInterface: number, bytes: Uint8Array, start: number, place: number): number {
     const forward = this.#forward;
     if (forward === undefined || this.#observers.onRule !== undefined) return NONE;
-    const seen = this.#rules.generation + this.#routes.generation;
-    if (seen !== this.#seen) this.#forget(seen);
+    const seen = (this.#rules.generation + this.#routes.generation) | 0;
+    if (seen !== this.#seen || this.#isStale === 1) this.#forget(seen);
     const guess = place < 0 ? NIL : this.#prefetch.tupleAt(place, this.#table as ConntrackTable);
     return forward.forward(inInterface, bytes, start, guess);
   }
@@ -124,13 +127,14 @@ export class FlowCache implements PassageLearner {
 
   /** Settings have changed: nothing is known any more. */
   forget(): void {
-    this.#seen = Number.NaN;
+    this.#isStale = 1;
   }
 
   #forget(seen: number): void {
     this.#paths.settle();
     if (this.#paths.renew() === 1) this.#wipe();
     this.#seen = seen;
+    this.#isStale = 0;
   }
 
   #wipe(): void {
@@ -174,6 +178,8 @@ export class FlowCache implements PassageLearner {
     const tuple = entries.tuple(entry, direction);
     if ((entries.status(entry) & CONFIRMED) === 0 || entries.kind(tuple) !== packet.protocol) return;
     const { inInterface, outInterface } = packet;
+    const masqueraded = entries.masqueradeInterface(entry);
+    if (direction === ORIGINAL && masqueraded !== 0 && masqueraded !== outInterface) return;
     const mtu = this.#router.interfaces.mtu(outInterface);
     const translates = this.#rules.hasTable(NAT_TABLE);
     entries.setFlowPath(

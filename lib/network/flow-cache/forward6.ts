@@ -5,26 +5,28 @@
  */
 import type { TrackContext } from '../../conntrack/context.js';
 import type { Entries, EntryId } from '../../conntrack/entries.js';
-import { Direction, Status, type TupleId } from '../../conntrack/entries.js';
+import { type Direction, Status, type TupleId } from '../../conntrack/entries.js';
 import {
+  ASKED as ASKED_BITS,
   findTuple6,
   hasKey6,
   isAnswer,
-  isOrdinary,
-  judgeTcp,
-  judgeUdp,
+  ORDINARY as ORDINARY_BITS,
 } from '../../conntrack/established.js';
+import { judgeTcp } from '../../conntrack/established-tcp.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
-import { Glance } from '../../wire/glance.js';
+import { hash10 } from '../../memory/hash.js';
 import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
 const NONE = Shortcut.NONE;
 const LEARN = Shortcut.LEARN;
+const ORDINARY = ORDINARY_BITS;
+const ASKED = ASKED_BITS;
+const ASSURED = Status.ASSURED;
 const SRC_NAT = Status.SRC_NAT;
-const ORIGINAL = Direction.ORIGINAL;
 const WIDE = Word.WIDE;
 const PORTS_AT = Word.PORTS;
 /** Words of a record, and of what is before its reply's line. */
@@ -41,6 +43,37 @@ const TCP = 6;
 const UDP = 17;
 const HEADER_BYTES = 40;
 const UDP_BYTES = 8;
+const TCP_BYTES = 20;
+/** A TCP header with timestamps: no-op, no-op, kind 8, ten bytes (RFC 7323 appendix A). */
+const TIMESTAMPED_BYTES = 32;
+const NO_OPS = 0x0101;
+const TIMESTAMPS = 0x080a;
+/** FIN, SYN, RST and ACK, of which the last alone must be set. */
+const CONTROL = 0x17;
+const ACK = 0x10;
+/** Offsets that are taken: the compiler sees that what is added to one cannot overflow. */
+const OFFSETS = 0x3fffffff;
+/** Bytes from which on a view pays. */
+const LONG = 192;
+const PACKETS = Word.PACKETS;
+const BYTES = Word.BYTES;
+const COUNT_HIGH = Word.COUNT_HIGH;
+const FLOW_PATH = Word.FLOW_PATH;
+const STATUS = Word.STATUS;
+const EXPIRES = Word.EXPIRES;
+const STREAM_AFTER = Word.STREAM_AFTER;
+const CLOCKS = Word.ZONE;
+const CLOCK_BITS = Word.CLOCK_BITS;
+const EXTENSION = Word.EXTENSION;
+const POLICY = Word.POLICY;
+/** One byte more, in the word of what the counters carry. */
+const BYTES_CARRY = 1 << 12;
+const UDP_UNREPLIED = 0;
+const UDP_STREAM = 1;
+/** Index of the first of the last two words of the source. */
+const LAST_OF_SOURCE = 2;
+/** Sum of an address of ones. */
+const ALL_ONES = 8 * 0xffff;
 /** Words of an address. */
 const ADDRESS = 4;
 const SOURCE_AT = 8;
@@ -51,7 +84,6 @@ export class Forward6 {
   readonly #table: ConntrackTable;
   readonly #entries: Entries;
   readonly #paths: Paths;
-  readonly #glance = new Glance();
   readonly #key = new Int32Array(KEY_WORDS);
   /** One past the last byte of the packet that was forwarded last. */
   endOffset = 0;
@@ -66,30 +98,44 @@ export class Forward6 {
   }
 
   /** As `Forward4.forward`. */
-  forward(inInterface: number, bytes: Uint8Array, start: number, guess: TupleId): number {
-    const available = bytes.length - start;
-    if (available < HEADER_BYTES + UDP_BYTES || (bytes[start] as number) >>> 4 !== 6) return NONE;
+  forward(inInterface: number, bytes: Uint8Array, at: number, guess: TupleId): number {
+    const start = at & OFFSETS;
+    const available = bytes.length - at;
+    if (available < HEADER_BYTES + UDP_BYTES || (bytes[start] as number) >>> 4 !== 6 || start !== at)
+      return NONE;
     const protocol = bytes[start + 6] as number;
     const hopLimit = bytes[start + 7] as number;
     if ((protocol !== UDP && protocol !== TCP) || hopLimit <= 1) return NONE;
-    const transportBytes = u16(bytes, start + 4);
+    const transportBytes = ((bytes[start + 4] as number) << 8) + (bytes[start + 5] as number);
     const total = HEADER_BYTES + transportBytes;
     if (total > available || transportBytes < UDP_BYTES) return NONE;
     const transport = start + HEADER_BYTES;
     const key = this.#key;
-    const addressSum = readAddresses(bytes, start + SOURCE_AT, key);
-    const sourcePort = u16(bytes, transport);
-    const destinationPort = u16(bytes, transport + 2);
+    const sourcePort = ((bytes[transport] as number) << 8) + (bytes[transport + 1] as number);
+    const destinationPort = ((bytes[transport + 2] as number) << 8) + (bytes[transport + 3] as number);
     const ports = (sourcePort << 16) | destinationPort;
+    let addressSum = 0;
+    let sourceSum = 0;
+    for (let i = 0; i < 8; i += 2) {
+      const word = start + SOURCE_AT + (i << 2);
+      const half1 = ((bytes[word] as number) << 8) + (bytes[word + 1] as number);
+      const half2 = ((bytes[word + 2] as number) << 8) + (bytes[word + 3] as number);
+      const half3 = ((bytes[word + 4] as number) << 8) + (bytes[word + 5] as number);
+      const half4 = ((bytes[word + 6] as number) << 8) + (bytes[word + 7] as number);
+      key[i] = (half1 << 16) | half2;
+      key[i + 1] = (half3 << 16) | half4;
+      addressSum += half1 + half2 + half3 + half4;
+      if (i === LAST_OF_SOURCE) sourceSum = addressSum;
+    }
     key[PORTS] = ports;
     key[KIND] = protocol;
     const table = this.#table;
-    const buckets = table.buckets;
     const entries = this.#entries;
     const words = entries.words;
     let tuple = guess;
     if (guess < 0 || hasKey6(words, guess, key, ports, protocol) === 0) {
-      const hash = table.linkedHash(key);
+      const { buckets } = table;
+      const hash = table.isKeyed ? table.linkedHash(key) : hash10(key, table.seed);
       const line = buckets.lineOf(hash);
       tuple = findTuple6(words, buckets, line, buckets.lines[line] as number, hash, key, ports, protocol);
       if (tuple < 0) return NONE;
@@ -99,55 +145,136 @@ export class Forward6 {
     const direction = (place >>> 4) as Direction;
     const oppositePorts = words[entry + REPLY_LINE - place + PORTS_AT] as number;
     const context = this.#context;
-    if (isOrdinary(words, entry, context.now) === 0)
+    const now = context.now;
+    const status = words[entry + STATUS] as number;
+    // It lives, is established, and has nothing that asks for the long way?
+    if (
+      (status & ASKED) !== ORDINARY ||
+      (((words[entry + EXPIRES] as number) - now) | 0) <= 0 ||
+      ((words[entry + CLOCKS] as number) & CLOCK_BITS) !== 0 ||
+      words[entry + EXTENSION] !== 0 ||
+      words[entry + POLICY] !== 0
+    ) {
       return isAnswer(words, entry, direction) === 1 ? LEARN : NONE;
+    }
+
+    // The transport header, and the sum of what its checksum covers: of pseudo header and header, and then of the rest.
     const end = start + total;
-    const glance = this.#glance;
-    const pseudoSum = addressSum + protocol + transportBytes;
-    if (glance.read(bytes, protocol, transport, end, pseudoSum, context.settings.checksum) === 0) return NONE;
-    if (glance.checksumAt < 0) return NONE;
+    let sum = addressSum + protocol + transportBytes + sourcePort + destinationPort;
+    let rest = transport + UDP_BYTES;
+    let checksumAt = transport + 6;
+    let checksum = 0;
+    let sequence = 0;
+    let acknowledgement = 0;
+    let window = 0;
+    let payloadBytes = 0;
+    if (protocol === UDP) {
+      const udpBytes = ((bytes[transport + 4] as number) << 8) + (bytes[transport + 5] as number);
+      checksum = ((bytes[checksumAt] as number) << 8) + (bytes[checksumAt + 1] as number);
+      if (udpBytes < UDP_BYTES || udpBytes > transportBytes || checksum === 0) return NONE;
+      sum += udpBytes + checksum;
+    } else {
+      if (transportBytes < TCP_BYTES) return NONE;
+      const control = ((bytes[transport + 12] as number) << 8) + (bytes[transport + 13] as number);
+      if ((control & CONTROL) !== ACK) return NONE;
+      const headerBytes = (control >>> 12) << 2;
+      if (headerBytes !== TCP_BYTES) {
+        if (headerBytes !== TIMESTAMPED_BYTES || transportBytes < TIMESTAMPED_BYTES) return NONE;
+        if (u16(bytes, transport + 20) !== NO_OPS || u16(bytes, transport + 22) !== TIMESTAMPS) return NONE;
+      }
+      const sequence1 = ((bytes[transport + 4] as number) << 8) + (bytes[transport + 5] as number);
+      const sequence2 = ((bytes[transport + 6] as number) << 8) + (bytes[transport + 7] as number);
+      const ack1 = ((bytes[transport + 8] as number) << 8) + (bytes[transport + 9] as number);
+      const ack2 = ((bytes[transport + 10] as number) << 8) + (bytes[transport + 11] as number);
+      sequence = (sequence1 << 16) | sequence2;
+      acknowledgement = (ack1 << 16) | ack2;
+      window = ((bytes[transport + 14] as number) << 8) + (bytes[transport + 15] as number);
+      payloadBytes = transportBytes - headerBytes;
+      checksumAt = transport + 16;
+      checksum = ((bytes[checksumAt] as number) << 8) + (bytes[checksumAt + 1] as number);
+      sum += sequence1 + sequence2 + ack1 + ack2 + control + window + checksum;
+      rest = checksumAt + 2;
+    }
+    const { settings } = context;
+    if (settings.checksum === 1) {
+      if (end - rest >= LONG) sum += context.sums.sumLong(bytes, rest, end);
+      else {
+        // As `sumBytes`.
+        let high = 0;
+        for (const last = end - 8; rest <= last; rest += 8) {
+          high +=
+            (bytes[rest] as number) +
+            (bytes[rest + 2] as number) +
+            (bytes[rest + 4] as number) +
+            (bytes[rest + 6] as number);
+          sum +=
+            (bytes[rest + 1] as number) +
+            (bytes[rest + 3] as number) +
+            (bytes[rest + 5] as number) +
+            (bytes[rest + 7] as number);
+        }
+        for (; rest < end - 1; rest += 2) {
+          high += bytes[rest] as number;
+          sum += bytes[rest + 1] as number;
+        }
+        if (rest < end) high += bytes[rest] as number;
+        sum += high << 8;
+      }
+      if (sum % 0xffff !== 0) return NONE;
+    }
+
     const paths = this.#paths;
-    const path = paths.placeOf(entries.flowPath(tuple));
+    const path = paths.placeOf(words[tuple + FLOW_PATH] as number);
     const known = paths.words;
     if (path === 0 || known[path + IN] !== inInterface) return LEARN;
-    const out = known[path + OUT] as number;
     if (total > (known[path + MTU] as number)) return NONE;
-    if (direction === ORIGINAL) {
-      const masqueraded = entries.masqueradeInterface(entry);
-      if (masqueraded !== 0 && masqueraded !== out) return NONE;
+    if (protocol === UDP) {
+      // As `trackUdp` and `entries.account`.
+      const isStream = ((now - (words[entry + STREAM_AFTER] as number)) | 0) > 0;
+      if (isStream && (status & ASSURED) === 0) return NONE;
+      const timeouts = context.defaultTimeouts.udp;
+      const expires = (now + (timeouts[isStream ? UDP_STREAM : UDP_UNREPLIED] as number)) | 0;
+      if (((expires - (words[entry + EXPIRES] as number)) | 0) < 0) entries.setExpires(entry, expires);
+      else words[entry + EXPIRES] = expires;
+      if (settings.accounting === 1) {
+        const packets = ((words[tuple + PACKETS] as number) + 1) | 0;
+        const before = words[tuple + BYTES] as number;
+        const after = (before + total) | 0;
+        words[tuple + PACKETS] = packets;
+        words[tuple + BYTES] = after;
+        if (packets === 0) words[tuple + COUNT_HIGH] = (words[tuple + COUNT_HIGH] as number) + 1;
+        if ((before & ~after) < 0)
+          words[tuple + COUNT_HIGH] = (words[tuple + COUNT_HIGH] as number) + BYTES_CARRY;
+      }
+    } else {
+      const behind = (sequence + payloadBytes) | 0;
+      if (
+        judgeTcp(context, entries, entry, direction, sequence, acknowledgement, window, behind, total) === 0
+      ) {
+        return NONE;
+      }
     }
-    const taken =
-      protocol === UDP
-        ? judgeUdp(context, entries, entry, direction, total)
-        : judgeTcp(context, entries, entry, direction, glance, total);
-    if (taken === 0) return NONE;
 
     if (known[path + TRANSLATES] === 1) {
       const opposite = (1 - direction) as Direction;
       const wide = entry + WIDE + (opposite << 3);
-      const status = entries.status(entry);
       let change = 0;
       if ((status & (SRC_NAT << direction)) !== 0) {
         const port = oppositePorts & 0xffff;
-        change =
-          (~sourcePort & 0xffff) +
-          port +
-          moveAddress(bytes, start + SOURCE_AT, key, 0, words, wide + ADDRESS);
+        const to = writeAddress(bytes, start + SOURCE_AT, words, wide + ADDRESS);
+        change = (sourcePort ^ 0xffff) + port + ALL_ONES - sourceSum + to;
         bytes[transport] = port >>> 8;
         bytes[transport + 1] = port;
       }
       if ((status & (SRC_NAT << opposite)) !== 0) {
         const port = oppositePorts >>> 16;
-        change +=
-          (~destinationPort & 0xffff) +
-          port +
-          moveAddress(bytes, start + DESTINATION_AT, key, 4, words, wide);
+        const to = writeAddress(bytes, start + DESTINATION_AT, words, wide);
+        change += (destinationPort ^ 0xffff) + port + ALL_ONES - (addressSum - sourceSum) + to;
         bytes[transport + 2] = port >>> 8;
         bytes[transport + 3] = port;
       }
       if (change !== 0) {
-        const checksumAt = glance.checksumAt;
-        let after = ~fold((~u16(bytes, checksumAt) & 0xffff) + change) & 0xffff;
+        let after = ~fold((checksum ^ 0xffff) + change) & 0xffff;
         if (after === 0 && protocol === UDP) after = 0xffff;
         bytes[checksumAt] = after >>> 8;
         bytes[checksumAt + 1] = after;
@@ -158,51 +285,27 @@ export class Forward6 {
     counts[path] = (counts[path] as number) + 1;
     counts[path + 1] = (counts[path + 1] as number) + total;
     this.endOffset = end;
-    return out;
+    return known[path + OUT] as number;
   }
 }
 
-/** Reads both addresses at `at` into `key`; returns the sum of their halves. */
-function readAddresses(bytes: Uint8Array, at: number, key: Int32Array): number {
+/** Writes the address `words[from..]` to `at`; returns the sum of its halves. */
+function writeAddress(bytes: Uint8Array, at: number, words: Int32Array, from: number): number {
   let sum = 0;
-  for (let i = 0; i < 8; i++) {
-    const high = u16(bytes, at);
-    const low = u16(bytes, at + 2);
-    key[i] = (high << 16) | low;
-    sum += high + low;
-    at += 4;
+  for (let i = 0; i < ADDRESS; i++) {
+    const word = words[from + i] as number;
+    const to = at + (i << 2);
+    bytes[to] = word >>> 24;
+    bytes[to + 1] = word >>> 16;
+    bytes[to + 2] = word >>> 8;
+    bytes[to + 3] = word;
+    sum += (word >>> 16) + (word & 0xffff);
   }
   return sum;
 }
 
-/**
- * Writes the address `words[from..]` in the place of `key[old..]`, which stands at `at`; returns what a checksum that covers
- * it changes by (RFC 1624), not folded.
- */
-function moveAddress(
-  bytes: Uint8Array,
-  at: number,
-  key: Int32Array,
-  old: number,
-  words: Int32Array,
-  from: number,
-): number {
-  let change = 0;
-  for (let i = 0; i < ADDRESS; i++) {
-    const before = ~(key[old + i] as number);
-    const after = words[from + i] as number;
-    change += (before >>> 16) + (before & 0xffff) + (after >>> 16) + (after & 0xffff);
-    bytes[at] = after >>> 24;
-    bytes[at + 1] = after >>> 16;
-    bytes[at + 2] = after >>> 8;
-    bytes[at + 3] = after;
-    at += 4;
-  }
-  return change;
-}
-
 function u16(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+  return ((bytes[at] as number) << 8) + (bytes[at + 1] as number);
 }
 
 function fold(sum: number): number {

@@ -18,6 +18,8 @@ const NIL = NOBODY;
 const TCP = 6;
 const UDP = 17;
 const PLAIN4 = 0x45;
+/** Offsets that are taken, as in `forward4.ts`. */
+const OFFSETS = 0x3fffffff;
 /** Words of a line, and of the records of both families. */
 const LINE = 16;
 const RECORD4 = 48;
@@ -56,7 +58,7 @@ export class Prefetch {
     const isWide = table.version === 6;
     for (let i = 0; i < count; i++) {
       const bytes = packets[from + i] as Uint8Array;
-      hashes[i] = isWide ? this.#hash6(table, bytes, start) : hash4(table, bytes, start);
+      hashes[i] = isWide ? this.#hash6(table, bytes, start) : this.#hash4(table, bytes, start);
     }
     // Each loop waits for memory once, for all packets; so each must be short, and depend on no load of its own.
     const { buckets } = table;
@@ -86,15 +88,18 @@ export class Prefetch {
     key[KIND] = protocol;
     return table.linkedHash(key);
   }
-}
 
-/** The same of an IPv4 packet without options. */
-function hash4(table: ConntrackTable, bytes: Uint8Array, start: number): number {
-  if (bytes.length < start + 24 || bytes[start] !== PLAIN4) return 0;
-  const protocol = bytes[start + 9] as number;
-  if (protocol !== UDP && protocol !== TCP) return 0;
-  const ports = i32(bytes, start + 20);
-  return table.linkedHash4(i32(bytes, start + 12), i32(bytes, start + 16), ports, protocol);
+  /** The same of an IPv4 packet without options. */
+  #hash4(table: ConntrackTable, bytes: Uint8Array, at: number): number {
+    const start = at & OFFSETS;
+    if (bytes.length < at + 24 || bytes[start] !== PLAIN4 || start !== at) return 0;
+    const protocol = bytes[start + 9] as number;
+    if (protocol !== UDP && protocol !== TCP) return 0;
+    const source = i32(bytes, start + 12);
+    const destination = i32(bytes, start + 16);
+    const ports = i32(bytes, start + 20);
+    return table.linkedHash4(source, destination, ports, protocol);
+  }
 }
 
 /** Reads a word of each hash's bucket, and writes where its line is to `into`. */
