@@ -132,21 +132,18 @@ function remember(
   end: number,
   windowField: number,
 ): number {
-  let again = 0;
-  if (
-    ((memory >>> 11) & 1) === direction &&
-    words[entry + LAST_SEQUENCE] === sequence &&
-    words[entry + LAST_ACKNOWLEDGEMENT] === ack &&
-    words[entry + LAST_END] === end &&
-    words[entry + LAST_WINDOW] === windowField
-  ) {
-    again = (((memory >>> 12) & 255) + 1) & 255;
-  } else {
-    words[entry + LAST_SEQUENCE] = sequence;
-    words[entry + LAST_ACKNOWLEDGEMENT] = ack;
-    words[entry + LAST_END] = end;
-    words[entry + LAST_WINDOW] = windowField;
-  }
+  // Without a branch: whether it has come again is hard to foresee where flows are mixed.
+  const differs =
+    (((memory >>> 11) & 1) ^ direction) |
+    ((words[entry + LAST_SEQUENCE] as number) ^ sequence) |
+    ((words[entry + LAST_ACKNOWLEDGEMENT] as number) ^ ack) |
+    ((words[entry + LAST_END] as number) ^ end) |
+    ((words[entry + LAST_WINDOW] as number) ^ windowField);
+  const again = (((memory >>> 12) & 255) + 1) & 255 & ~((differs | (0 - differs)) >> 31);
+  words[entry + LAST_SEQUENCE] = sequence;
+  words[entry + LAST_ACKNOWLEDGEMENT] = ack;
+  words[entry + LAST_END] = end;
+  words[entry + LAST_WINDOW] = windowField;
   words[entry + MEMORY] = (memory & ~0xfff00) | (again << 12) | (CLASS_ACK << 8) | (direction << 11);
   return again;
 }
