@@ -4,8 +4,7 @@
  *
  * Times are int32 milliseconds that wrap; compare them by subtraction only.
  */
-
-import { Sums } from '../wire/sums.js';
+import { LongSum } from '../wire/long-sum.js';
 import { type Direction, type EntryId, Status } from './entries.js';
 import type { ConntrackTable } from './table.js';
 import type { TimeWait } from './time-wait.js';
@@ -68,8 +67,8 @@ export class TrackContext {
     accounting: 1,
     probesCount: 0,
   };
-  /** Verifies the checksums of long packets. */
-  readonly sums = new Sums();
+  /** Sums up long packets. */
+  readonly longSum = new LongSum();
   onChange: ChangeObserver | undefined = undefined;
   /** When TIME_WAIT gives its tuple away; undefined: as in Linux. */
   timeWait: TimeWait | undefined = undefined;

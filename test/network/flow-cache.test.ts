@@ -54,7 +54,7 @@ type Step =
   | { readonly kind: 'change'; which: number };
 
 /** Changes by number, see `Side.change`; rules that can be learned from come more often. */
-const CHANGES = [0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 10, 10, 11, 12, 13, 14];
+const CHANGES = [0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 9, 10, 10, 11, 12, 13, 14, 15, 15, 15];
 
 const EXTRAS = [
   ...Array<string>(60).fill(''),
@@ -149,6 +149,7 @@ class Side {
     else if (which === 11) router.routes.setLink(DMZ, nowMs % 2 === 0 ? 'down' : 'up');
     else if (which === 12) this.#toggleAddress();
     else if (which === 14) rekey(router, 500);
+    else if (which === 15) countUp(router);
     else router.engine.connections.delete({ protocol: 17, original: { source: '10.0.0.2' } });
   }
 
@@ -209,6 +210,17 @@ function rekey({ engine }: Router, work: number): void {
   for (const table of engine.tracker.tables()) {
     if (table.isRekeyed === 0) table.beginRekey();
     else if (table.isRekeying === 1) table.rekey(work);
+  }
+}
+
+/** All counters come close to where their low words end. */
+function countUp({ engine }: Router): void {
+  for (const { entries } of engine.tracker.tables()) {
+    for (let slot = 0; slot < entries.slots.highWater; slot++) {
+      const entry = entries.entryOfSlot(slot);
+      entries.setCounters(entry, 0, 2 ** 32 - 2, 2 ** 32 - 100);
+      entries.setCounters(entry, 1, 2 ** 33 - 2, 2 ** 33 - 100);
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 /** The sums of ranges are those of a loop over 16-bit words, whichever way they are read. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { sumRange, sumView } from '../../lib/wire/checksum.js';
+import { fold, sumBytes, sumRange, sumView } from '../../lib/wire/checksum.js';
+import { LongSum } from '../../lib/wire/long-sum.js';
 
 /** RFC 1071 section 1, word for word, folded at the end. */
 function slowSum(bytes: Uint8Array, from: number, to: number, initial: number): number {
@@ -37,4 +38,21 @@ test.each([0, 1, 20, 1479, 1480, 65_515, 65_535])('%s bytes of all ones, the lar
   const sum = slowSum(bytes, 0, length, 0xffff);
   expect(sumRange(bytes, 0, length, 0xffff)).toBe(sum);
   expect(sumView(new DataView(bytes.buffer), 0, length, 0xffff)).toBe(sum);
+});
+
+test('LongSum, of buffers that come once, again, and with other bytes', () => {
+  const longSum = new LongSum();
+  fc.assert(
+    fc.property(fc.array(range, { minLength: 1, maxLength: 4 }), fc.nat(3), (ranges, again) => {
+      for (const { bytes, from, to } of ranges) {
+        for (let n = 0; n <= again; n++) {
+          if (from < to) bytes[from] = n;
+          const sum = slowSum(bytes, from, to, 0);
+          expect(fold(longSum.sum(bytes, from, to))).toBe(sum);
+          expect(fold(sumBytes(bytes, from, to))).toBe(sum);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -223,7 +223,7 @@ export class Forward4 {
     }
     const { settings } = context;
     if (checksumAt >= 0 && settings.checksum === 1) {
-      if (end - rest >= LONG) sum += context.sums.sumLong(bytes, rest, end);
+      if (end - rest >= LONG) sum += context.longSum.sum(bytes, rest, end);
       else {
         // As `sumBytes`.
         let high = 0;

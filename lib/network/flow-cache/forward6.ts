@@ -197,7 +197,7 @@ export class Forward6 {
     }
     const { settings } = context;
     if (settings.checksum === 1) {
-      if (end - rest >= LONG) sum += context.sums.sumLong(bytes, rest, end);
+      if (end - rest >= LONG) sum += context.longSum.sum(bytes, rest, end);
       else {
         // As `sumBytes`.
         let high = 0;
