@@ -101,14 +101,21 @@ export function hasKey4(
     : 0;
 }
 
-/** The same for IPv6; `addresses` are the eight words of source and destination. */
+/** The same for IPv6, by the words of source and destination. */
 export function findTuple6(
   words: Int32Array,
   buckets: Buckets,
   line: number,
   first: number,
   hash: number,
-  addresses: Int32Array,
+  source1: number,
+  source2: number,
+  source3: number,
+  source4: number,
+  destination1: number,
+  destination2: number,
+  destination3: number,
+  destination4: number,
   ports: number,
   protocol: number,
 ): TupleId {
@@ -121,11 +128,45 @@ export function findTuple6(
     at++;
     if ((word ^ tagged) >>> idBits !== 0) continue;
     const node = buckets.nodeOf(word);
-    if (hasKey6(words, node, addresses, ports, protocol) === 1) return node as TupleId;
+    if (
+      hasKey6(
+        words,
+        node,
+        source1,
+        source2,
+        source3,
+        source4,
+        destination1,
+        destination2,
+        destination3,
+        destination4,
+        ports,
+        protocol,
+      ) === 1
+    )
+      return node as TupleId;
   }
   let node = ~(lines[end] as number);
-  while (node >= 0 && hasKey6(words, node, addresses, ports, protocol) === 0)
+  while (node >= 0) {
+    if (
+      hasKey6(
+        words,
+        node,
+        source1,
+        source2,
+        source3,
+        source4,
+        destination1,
+        destination2,
+        destination3,
+        destination4,
+        ports,
+        protocol,
+      ) === 1
+    )
+      break;
     node = words[node + NEXT] as number;
+  }
   return node as TupleId;
 }
 
@@ -133,20 +174,27 @@ export function findTuple6(
 export function hasKey6(
   words: Int32Array,
   tuple: number,
-  addresses: Int32Array,
+  source1: number,
+  source2: number,
+  source3: number,
+  source4: number,
+  destination1: number,
+  destination2: number,
+  destination3: number,
+  destination4: number,
   ports: number,
   protocol: number,
 ): 0 | 1 {
   const place = tuple & (RECORD6 - 1);
   const wide = tuple - place + WIDE + (place >>> 1);
-  return words[wide] === addresses[0] &&
-    words[wide + 1] === addresses[1] &&
-    words[wide + 2] === addresses[2] &&
-    words[wide + 3] === addresses[3] &&
-    words[wide + 4] === addresses[4] &&
-    words[wide + 5] === addresses[5] &&
-    words[wide + 6] === addresses[6] &&
-    words[wide + 7] === addresses[7] &&
+  return words[wide] === source1 &&
+    words[wide + 1] === source2 &&
+    words[wide + 2] === source3 &&
+    words[wide + 3] === source4 &&
+    words[wide + 4] === destination1 &&
+    words[wide + 5] === destination2 &&
+    words[wide + 6] === destination3 &&
+    words[wide + 7] === destination4 &&
     words[tuple + PORTS] === ports &&
     words[tuple + KIND] === protocol
     ? 1

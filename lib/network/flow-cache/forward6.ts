@@ -17,7 +17,6 @@ import { judgeTcp } from '../../conntrack/established-tcp.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
-import { hash10 } from '../../memory/hash.js';
 import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
@@ -36,8 +35,11 @@ const IN = PathWord.IN;
 const OUT = PathWord.OUT;
 const MTU = PathWord.MTU;
 const TRANSLATES = PathWord.TRANSLATES;
-const PORTS = KEY_PORTS;
-const KIND = KEY_KIND;
+const { imul } = Math;
+const PRIME_1 = 0x9e3779b1 | 0;
+const PRIME_2 = 0x85ebca77 | 0;
+const PRIME_3 = 0xc2b2ae3d | 0;
+const PRIME_4 = 0x27d4eb2f | 0;
 
 const TCP = 6;
 const UDP = 17;
@@ -70,8 +72,6 @@ const POLICY = Word.POLICY;
 const BYTES_CARRY = 1 << 12;
 const UDP_UNREPLIED = 0;
 const UDP_STREAM = 1;
-/** Index of the first of the last two words of the source. */
-const LAST_OF_SOURCE = 2;
 /** Sum of an address of ones. */
 const ALL_ONES = 8 * 0xffff;
 /** Words of an address. */
@@ -110,34 +110,117 @@ export class Forward6 {
     const total = HEADER_BYTES + transportBytes;
     if (total > available || transportBytes < UDP_BYTES) return NONE;
     const transport = start + HEADER_BYTES;
-    const key = this.#key;
     const sourcePort = ((bytes[transport] as number) << 8) + (bytes[transport + 1] as number);
     const destinationPort = ((bytes[transport + 2] as number) << 8) + (bytes[transport + 3] as number);
     const ports = (sourcePort << 16) | destinationPort;
-    let addressSum = 0;
-    let sourceSum = 0;
-    for (let i = 0; i < 8; i += 2) {
-      const word = start + SOURCE_AT + (i << 2);
-      const half1 = ((bytes[word] as number) << 8) + (bytes[word + 1] as number);
-      const half2 = ((bytes[word + 2] as number) << 8) + (bytes[word + 3] as number);
-      const half3 = ((bytes[word + 4] as number) << 8) + (bytes[word + 5] as number);
-      const half4 = ((bytes[word + 6] as number) << 8) + (bytes[word + 7] as number);
-      key[i] = (half1 << 16) | half2;
-      key[i + 1] = (half3 << 16) | half4;
-      addressSum += half1 + half2 + half3 + half4;
-      if (i === LAST_OF_SOURCE) sourceSum = addressSum;
-    }
-    key[PORTS] = ports;
-    key[KIND] = protocol;
+    // Addresses in halves, of which the compiler knows that they are.
+    const s1 = ((bytes[start + 8] as number) << 8) + (bytes[start + 9] as number);
+    const s2 = ((bytes[start + 10] as number) << 8) + (bytes[start + 11] as number);
+    const s3 = ((bytes[start + 12] as number) << 8) + (bytes[start + 13] as number);
+    const s4 = ((bytes[start + 14] as number) << 8) + (bytes[start + 15] as number);
+    const s5 = ((bytes[start + 16] as number) << 8) + (bytes[start + 17] as number);
+    const s6 = ((bytes[start + 18] as number) << 8) + (bytes[start + 19] as number);
+    const s7 = ((bytes[start + 20] as number) << 8) + (bytes[start + 21] as number);
+    const s8 = ((bytes[start + 22] as number) << 8) + (bytes[start + 23] as number);
+    const source1 = (s1 << 16) | s2;
+    const source2 = (s3 << 16) | s4;
+    const source3 = (s5 << 16) | s6;
+    const source4 = (s7 << 16) | s8;
+    const sourceSum = s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8;
+    const d1 = ((bytes[start + 24] as number) << 8) + (bytes[start + 25] as number);
+    const d2 = ((bytes[start + 26] as number) << 8) + (bytes[start + 27] as number);
+    const d3 = ((bytes[start + 28] as number) << 8) + (bytes[start + 29] as number);
+    const d4 = ((bytes[start + 30] as number) << 8) + (bytes[start + 31] as number);
+    const d5 = ((bytes[start + 32] as number) << 8) + (bytes[start + 33] as number);
+    const d6 = ((bytes[start + 34] as number) << 8) + (bytes[start + 35] as number);
+    const d7 = ((bytes[start + 36] as number) << 8) + (bytes[start + 37] as number);
+    const d8 = ((bytes[start + 38] as number) << 8) + (bytes[start + 39] as number);
+    const destination1 = (d1 << 16) | d2;
+    const destination2 = (d3 << 16) | d4;
+    const destination3 = (d5 << 16) | d6;
+    const destination4 = (d7 << 16) | d8;
+    const destinationSum = d1 + d2 + d3 + d4 + d5 + d6 + d7 + d8;
     const table = this.#table;
     const entries = this.#entries;
     const words = entries.words;
     let tuple = guess;
-    if (guess < 0 || hasKey6(words, guess, key, ports, protocol) === 0) {
+    if (
+      guess < 0 ||
+      hasKey6(
+        words,
+        guess,
+        source1,
+        source2,
+        source3,
+        source4,
+        destination1,
+        destination2,
+        destination3,
+        destination4,
+        ports,
+        protocol,
+      ) === 0
+    ) {
+      // As `hash10`: a call of it took a tenth of the packet's time.
+      const { seed } = table;
+      let v1 = (seed + PRIME_1 + PRIME_2 + imul(source1, PRIME_2)) | 0;
+      let v2 = (seed + PRIME_2 + imul(source2, PRIME_2)) | 0;
+      let v3 = (seed + imul(source3, PRIME_2)) | 0;
+      let v4 = (seed - PRIME_1 + imul(source4, PRIME_2)) | 0;
+      v1 = (imul((v1 << 13) | (v1 >>> 19), PRIME_1) + imul(destination1, PRIME_2)) | 0;
+      v2 = (imul((v2 << 13) | (v2 >>> 19), PRIME_1) + imul(destination2, PRIME_2)) | 0;
+      v3 = (imul((v3 << 13) | (v3 >>> 19), PRIME_1) + imul(destination3, PRIME_2)) | 0;
+      v4 = (imul((v4 << 13) | (v4 >>> 19), PRIME_1) + imul(destination4, PRIME_2)) | 0;
+      v1 = imul((v1 << 13) | (v1 >>> 19), PRIME_1);
+      v2 = imul((v2 << 13) | (v2 >>> 19), PRIME_1);
+      v3 = imul((v3 << 13) | (v3 >>> 19), PRIME_1);
+      v4 = imul((v4 << 13) | (v4 >>> 19), PRIME_1);
+      let hash =
+        (((v1 << 1) | (v1 >>> 31)) +
+          ((v2 << 7) | (v2 >>> 25)) +
+          ((v3 << 12) | (v3 >>> 20)) +
+          ((v4 << 18) | (v4 >>> 14)) +
+          40) |
+        0;
+      hash = (hash + imul(ports, PRIME_3)) | 0;
+      hash = (imul((hash << 17) | (hash >>> 15), PRIME_4) + imul(protocol, PRIME_3)) | 0;
+      hash = imul((hash << 17) | (hash >>> 15), PRIME_4);
+      hash = imul(hash ^ (hash >>> 15), PRIME_2);
+      hash = imul(hash ^ (hash >>> 13), PRIME_3);
+      hash ^= hash >>> 16;
+      if (table.isKeyed)
+        hash = this.#keyedHash(
+          source1,
+          source2,
+          source3,
+          source4,
+          destination1,
+          destination2,
+          destination3,
+          destination4,
+          ports,
+          protocol,
+        );
       const { buckets } = table;
-      const hash = table.isKeyed ? table.linkedHash(key) : hash10(key, table.seed);
       const line = buckets.lineOf(hash);
-      tuple = findTuple6(words, buckets, line, buckets.lines[line] as number, hash, key, ports, protocol);
+      const first = buckets.lines[line] as number;
+      tuple = findTuple6(
+        words,
+        buckets,
+        line,
+        first,
+        hash,
+        source1,
+        source2,
+        source3,
+        source4,
+        destination1,
+        destination2,
+        destination3,
+        destination4,
+        ports,
+        protocol,
+      );
       if (tuple < 0) return NONE;
     }
     const place = tuple & (RECORD - 1);
@@ -160,7 +243,7 @@ export class Forward6 {
 
     // The transport header, and the sum of what its checksum covers: of pseudo header and header, and then of the rest.
     const end = start + total;
-    let sum = addressSum + protocol + transportBytes + sourcePort + destinationPort;
+    let sum = sourceSum + destinationSum + protocol + transportBytes + sourcePort + destinationPort;
     let rest = transport + UDP_BYTES;
     let checksumAt = transport + 6;
     let checksum = 0;
@@ -269,7 +352,7 @@ export class Forward6 {
       if ((status & (SRC_NAT << opposite)) !== 0) {
         const port = oppositePorts >>> 16;
         const to = writeAddress(bytes, start + DESTINATION_AT, words, wide);
-        change += (destinationPort ^ 0xffff) + port + ALL_ONES - (addressSum - sourceSum) + to;
+        change += (destinationPort ^ 0xffff) + port + ALL_ONES - destinationSum + to;
         bytes[transport + 2] = port >>> 8;
         bytes[transport + 3] = port;
       }
@@ -286,6 +369,32 @@ export class Forward6 {
     counts[path + 1] = (counts[path + 1] as number) + total;
     this.endOffset = end;
     return known[path + OUT] as number;
+  }
+
+  #keyedHash(
+    source1: number,
+    source2: number,
+    source3: number,
+    source4: number,
+    destination1: number,
+    destination2: number,
+    destination3: number,
+    destination4: number,
+    ports: number,
+    protocol: number,
+  ): number {
+    const key = this.#key;
+    key[0] = source1;
+    key[1] = source2;
+    key[2] = source3;
+    key[3] = source4;
+    key[4] = destination1;
+    key[5] = destination2;
+    key[6] = destination3;
+    key[7] = destination4;
+    key[KEY_PORTS] = ports;
+    key[KEY_KIND] = protocol;
+    return this.#table.linkedHash(key);
   }
 }
 
