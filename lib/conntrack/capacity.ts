@@ -43,14 +43,14 @@ export function bucketLines(capacity: number, buckets: number): number {
   return Math.max(1, Math.floor(LINES_PER_CONNECTION * most));
 }
 
-/** Buckets for the sources of `capacity` connections: a power of two that costs none more than two bytes. */
+/** Buckets for the sources of `capacity` connections: a power of two that costs none more than a byte. */
 export function sourceBuckets(capacity: number): number {
-  return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, capacity / 2)));
+  return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, capacity / 4)));
 }
 
-/** Counters, of half a byte, for connections whose port was changed: a power of two, from one for a connection to two. */
-export function movedCounters(capacity: number): number {
-  return 2 ** Math.floor(Math.log2(Math.max(LEAST_BUCKETS, 2 * capacity)));
+/** Groups, of 16 bytes, for connections whose port was changed: they cost none more than two bytes. */
+export function movedGroups(capacity: number): number {
+  return Math.floor(Math.max(LEAST_BUCKETS, capacity) / 8);
 }
 
 /** Words for `capacity` records, all 0, on cache lines where that can be had. Throws as `checkCapacity` does, and if there is no such memory. */

@@ -1,45 +1,98 @@
 /**
- * How many members of a set may have a hash: a counting Bloom filter with one hash function. Hot.
+ * Whether a member of a set may have a hash: a fingerprint of a byte for each member, in groups. Hot.
  *
- * Counters of four bits, chosen by the hash's high bits. `has` says 1 of every hash that a member has, and of few others.
- * A counter that is full stays so for good: members of its hashes that leave are then not told from those that stay, which
- * costs time and no truth.
+ * A group is four words: 15 places for fingerprints, 0 where there is none, and in the first byte how many members of the
+ * group have no place. `has` says 1 of every hash that a member has, and of few others: those with a member's fingerprint in
+ * their group, one in thirty of a group with eight, and all those of a group with a member without place. A full count stays
+ * so for good: members that leave are then not told from those that stay, which costs time and no truth.
+ *
+ * A counting Bloom filter of as many bytes says 1 far more often: with a byte for each member of two in five.
  */
-const FULL = 15;
+const GROUP_WORDS = 4;
+const FULL = 255;
+/** A one, and the highest bit, of each byte. */
+const ONES = 0x01010101;
+const HIGH = 0x80808080 | 0;
 
 export class Tally {
-  /** Two counters to a byte. */
-  readonly #counters: Uint8Array;
-  readonly #shift: number;
+  /** [groups * 4] */
+  readonly #words: Int32Array;
+  /** Groups to the number of hashes. */
+  readonly #share: number;
 
-  /** `count` counters: a power of two from 2 to 2^31. */
-  constructor(count: number) {
-    if (!Number.isInteger(Math.log2(count)) || count < 2 || count > 2 ** 31) {
-      throw new RangeError(`number of counters ${count} is not a power of two from 2 to 2^31`);
+  /** `groups` of 16 bytes: an integer from 1 to 2^27. */
+  constructor(groups: number) {
+    if (!Number.isInteger(groups) || groups < 1 || groups > 2 ** 27) {
+      throw new RangeError(`number of groups ${groups} is not from 1 to 2^27`);
     }
-    this.#counters = new Uint8Array(count / 2);
-    this.#shift = 32 - Math.log2(count);
+    this.#words = new Int32Array(groups * GROUP_WORDS);
+    this.#share = groups / 2 ** 32;
+  }
+
+  /** Group of a hash, by its high bits. */
+  groupOf(hash: number): number {
+    return ((hash >>> 0) * this.#share) | 0;
   }
 
   /** Whether a member may have this hash: 1 or 0. */
   has(hash: number): 0 | 1 {
-    const at = hash >>> this.#shift;
-    const bits = (at & 1) << 2;
-    return (((this.#counters[at >>> 1] as number) >>> bits) & FULL) === 0 ? 0 : 1;
+    const words = this.#words;
+    const at = this.groupOf(hash) * GROUP_WORDS;
+    const pattern = Math.imul(printOf(hash), ONES);
+    const first = words[at] as number;
+    const found =
+      zeros((first ^ pattern) | FULL) |
+      zeros((words[at + 1] as number) ^ pattern) |
+      zeros((words[at + 2] as number) ^ pattern) |
+      zeros((words[at + 3] as number) ^ pattern) |
+      (first & FULL);
+    return found === 0 ? 0 : 1;
   }
 
   add(hash: number): void {
-    const at = hash >>> this.#shift;
-    const bits = (at & 1) << 2;
-    const byte = this.#counters[at >>> 1] as number;
-    if (((byte >>> bits) & FULL) !== FULL) this.#counters[at >>> 1] = byte + (1 << bits);
+    const words = this.#words;
+    const at = this.groupOf(hash) * GROUP_WORDS;
+    const print = printOf(hash);
+    for (let i = at; i < at + GROUP_WORDS; i++) {
+      const word = words[i] as number;
+      const free = zeros(i === at ? word | FULL : word);
+      if (free === 0) continue;
+      words[i] = word | (print << lowest(free));
+      return;
+    }
+    const first = words[at] as number;
+    if ((first & FULL) !== FULL) words[at] = first + 1;
   }
 
   /** A member with this hash, which was added, leaves. */
   remove(hash: number): void {
-    const at = hash >>> this.#shift;
-    const bits = (at & 1) << 2;
-    const byte = this.#counters[at >>> 1] as number;
-    if (((byte >>> bits) & FULL) !== FULL) this.#counters[at >>> 1] = byte - (1 << bits);
+    const words = this.#words;
+    const at = this.groupOf(hash) * GROUP_WORDS;
+    const print = printOf(hash);
+    const pattern = Math.imul(print, ONES);
+    for (let i = at; i < at + GROUP_WORDS; i++) {
+      const word = words[i] as number;
+      const same = zeros(i === at ? (word ^ pattern) | FULL : word ^ pattern);
+      if (same === 0) continue;
+      words[i] = word ^ (print << lowest(same));
+      return;
+    }
+    const first = words[at] as number;
+    if ((first & FULL) !== FULL) words[at] = first - 1;
   }
+}
+
+/** A byte of a hash, by its low bits; never 0. */
+function printOf(hash: number): number {
+  return hash & 255 || 1;
+}
+
+/** Not 0 if a byte is 0: the highest bit of the first such one is set, and none below it. */
+function zeros(word: number): number {
+  return ((word - ONES) | 0) & ~word & HIGH;
+}
+
+/** Lowest bit of the first byte whose highest bit is set. */
+function lowest(high: number): number {
+  return 24 - Math.clz32(high & -high);
 }

@@ -7,9 +7,9 @@
  * reaped yet count, as on Linux: their mapping is as good as any.
  *
  * Most connections keep their source port; then a mapping tells nothing that a range of one address does not. Those whose
- * port was changed are counted by hash (`memory/tally.ts`), so that of a source that has none a list is rarely looked at.
+ * port was changed are known by hash (`memory/tally.ts`), so that of a source that has none a list is rarely looked at.
  */
-import { movedCounters, sourceBuckets } from '../conntrack/capacity.js';
+import { movedGroups, sourceBuckets } from '../conntrack/capacity.js';
 import {
   Direction,
   type Entries,
@@ -43,7 +43,7 @@ export class SourceIndex {
     const { capacity } = table.entries.slots;
     const buckets = sourceBuckets(capacity);
     this.#chains = new Chains(table.entries.words, buckets, SOURCE_NEXT, SOURCE_PREV);
-    this.#moved = new Tally(movedCounters(capacity));
+    this.#moved = new Tally(movedGroups(capacity));
   }
 
   /** Puts an entry, whose original key and reply's port never change again, into the index. */
