@@ -12,6 +12,8 @@ export interface Random {
    * wrapping inside the range.
    */
   pick(first: number, size: number): number;
+  /** What {@link pick} would return if it came next; nothing is drawn. Left out where that is not known. */
+  foretell?(first: number, size: number): number;
 }
 
 /** xoshiro128** (Blackman and Vigna, 2018), seeded through splitmix32: fast, small, not for secrets. */
@@ -37,8 +39,7 @@ export class SeededRandom implements Random {
   #next(): number {
     const s = this.#s;
     const s1 = s[1] as number;
-    const product = Math.imul(s1, 5);
-    const result = Math.imul((product << 7) | (product >>> 25), 9);
+    const drawn = result(s1);
     s[2] = (s[2] as number) ^ (s[0] as number);
     s[3] = (s[3] as number) ^ s1;
     s[1] = s1 ^ (s[2] as number);
@@ -46,12 +47,22 @@ export class SeededRandom implements Random {
     s[2] = (s[2] as number) ^ (s1 << 9);
     const s3 = s[3] as number;
     s[3] = (s3 << 11) | (s3 >>> 21);
-    return result;
+    return drawn;
   }
 
   pick(first: number, size: number): number {
     return first + (size <= 1 ? 0 : (this.#next() >>> 0) % size);
   }
+
+  foretell(first: number, size: number): number {
+    return first + (size <= 1 ? 0 : (result(this.#s[1] as number) >>> 0) % size);
+  }
+}
+
+/** What xoshiro128** makes of the second word of its state. */
+function result(s1: number): number {
+  const product = Math.imul(s1, 5);
+  return Math.imul((product << 7) | (product >>> 25), 9);
 }
 
 /** A generator seeded from the platform's cryptographic source: the default outside tests. */

@@ -37,7 +37,7 @@ export class ReapPrefetch {
     }
     sink ^= touchLines(buckets.lines, lines, 2 * count);
     sink ^= touchNeighbours(words, stride, slots, count);
-    this.sink = sink;
+    this.sink = sink & 1;
   }
 }
 

@@ -3,28 +3,37 @@
  *
  * To bind a connection is to wait for memory several times: whether its source has a mapping, the list of sources that it
  * enters, the bucket of the tuple that answers will have. These places are known by hashes of the first packet, but for the
- * address that MASQUERADE gives; and that is nearly always the one that the last connection got. So all are asked for before
- * anything is done, and the processor waits for them at once. Nothing is decided or written here: a wrong guess costs time
+ * address that MASQUERADE gives, which is nearly always the one that the last connection got; and where ports are picked, the
+ * first one tried is foretold. So all are asked for before anything is done, and the processor waits for them at once. Nothing is decided or written here: a wrong guess costs time
  * only.
  */
 import type { ConntrackTable, Foresight } from '../conntrack/table.js';
+import type { Random } from '../random.js';
+import { classMinimum, classSize } from './ports.js';
 import type { SourceIndex } from './sources.js';
 
 /** Connections whose records fit the caches anyway. */
 const SMALL = 8192;
+/** Ports that nearly all that are picked are of. */
+const HIGH_PORTS = classMinimum(0xffff);
+const HIGH_SIZE = classSize(0xffff);
 
 export class OpeningPrefetch implements Foresight {
   least = SMALL;
   /** The IPv4 address that the last connection's source became. */
   address = 0;
+  /** Whether the last connection's port was picked: 1 or 0. */
+  isPicked = 0;
   readonly #table: ConntrackTable;
   readonly #sources: SourceIndex;
+  readonly #random: Random;
   /** What was read goes here, so that no compiler thinks it useless. */
   sink = 0;
 
-  constructor(table: ConntrackTable, sources: SourceIndex) {
+  constructor(table: ConntrackTable, sources: SourceIndex, random: Random) {
     this.#table = table;
     this.#sources = sources;
+    this.#random = random;
   }
 
   /** An IPv4 connection of UDP or TCP with this original tuple, in zone 0, is about to begin. */
@@ -32,8 +41,15 @@ export class OpeningPrefetch implements Foresight {
     const table = this.#table;
     if (table.live < this.least) return;
     const { buckets } = table;
-    const own = this.#sources.hash4(source, ports >>> 16, kind);
-    const answer = table.linkedHash4(destination, this.address, (ports << 16) | (ports >>> 16), kind);
-    this.sink = this.#sources.touch(own) ^ (buckets.lines[buckets.lineOf(answer)] as number);
+    const port = ports >>> 16;
+    const own = this.#sources.hash4(source, port, kind);
+    const answer = table.linkedHash4(destination, this.address, (ports << 16) | port, kind);
+    let sink = this.#sources.touch(own) ^ (buckets.lines[buckets.lineOf(answer)] as number);
+    if (this.isPicked === 1 && port >= HIGH_PORTS && this.#random.foretell !== undefined) {
+      const picked = this.#random.foretell(HIGH_PORTS, HIGH_SIZE);
+      const other = table.linkedHash4(destination, this.address, (ports << 16) | picked, kind);
+      sink ^= buckets.lines[buckets.lineOf(other)] as number;
+    }
+    this.sink = sink & 1;
   }
 }

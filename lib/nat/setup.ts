@@ -64,7 +64,7 @@ export class Bindings {
     this.table = table;
     this.sources = new SourceIndex(table);
     this.unique = new UniqueTuples(table, this.sources, random);
-    this.#prefetch = new OpeningPrefetch(table, this.sources);
+    this.#prefetch = new OpeningPrefetch(table, this.sources, random);
     if (table.version === 4) table.foresight = this.#prefetch;
     table.observe((_table, entry) => {
       if ((table.entries.status(entry) & SRC_NAT_DONE) !== 0) this.sources.unlink(entry);
@@ -121,6 +121,7 @@ export class Bindings {
     const claims = this.unique.claims;
     const sources = this.sources;
     this.#prefetch.address = address[0] as number;
+    this.#prefetch.isPicked = 0;
     const isSame = table.version === 4 ? this.#aim4(entry, address[0] as number) : this.#aim6(entry, address);
     const source = sources.hashOf(entry);
     if (isSame === 0 && sources.mayHaveMoved(source) === 1)
@@ -169,6 +170,7 @@ export class Bindings {
   #findPort(entry: EntryId, isSame: 0 | 1, source: number, now: number): Binding {
     const { reply } = this.unique.claims;
     const ports = reply[KEY_PORTS] as number;
+    this.#prefetch.isPicked = 1;
     const isUnique = this.unique.movePort(entry, now);
     this.#bind(entry, reply[KEY_PORTS] === ports ? isSame : 0, isUnique, SRC);
     this.sources.linkAt(source, entry);

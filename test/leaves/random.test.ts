@@ -37,6 +37,22 @@ describe('seeded randomness', () => {
     expect(before.u32()).toBe(new SeededRandom(9).u32());
   });
 
+  test('what is foretold is what is picked next, and nothing is drawn for it', () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(65_535), fc.nat(65_536))), (seed, ranges) => {
+        const random = new SeededRandom(seed);
+        const twin = new SeededRandom(seed);
+        for (const [first, size] of ranges) {
+          const foretold = random.foretell(first, size);
+          expect(random.foretell(first, size)).toBe(foretold);
+          expect(random.pick(first, size)).toBe(foretold);
+          expect(twin.pick(first, size)).toBe(foretold);
+        }
+        expect(random.u32()).toBe(twin.u32());
+      }),
+    );
+  });
+
   test('the default source differs from run to run', () => {
     expect(new Set(Array.from({ length: 50 }, () => unpredictableSeed())).size).toBeGreaterThan(45);
     expect(unpredictableRandom().u32()).not.toBe(unpredictableRandom().u32());
