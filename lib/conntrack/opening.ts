@@ -70,6 +70,12 @@ export class Opening {
     const addressSum = source1 + source2 + destination1 + destination2;
     const protocol = bytes[start + 9] as number;
     const transport = start + HEADER_BYTES;
+    const source = (source1 << 16) | source2;
+    const destination = (destination1 << 16) | destination2;
+    const sourcePort = u16(bytes, transport);
+    const destinationPort = u16(bytes, transport + 2);
+    const ports = (sourcePort << 16) | destinationPort;
+    if (table.foresight !== undefined) table.foresight.touch(source, destination, ports, protocol);
     const end = start + total;
     const transportBytes = total - HEADER_BYTES;
     const tracker = this.#tracker;
@@ -84,15 +90,9 @@ export class Opening {
     } else if (transportBytes < TCP_BYTES || ((bytes[transport + 13] as number) & CONTROL) !== SYN) return 0;
     if (tracker.mayOpen() === 0 || table.isRekeyed === 1) return 0;
 
-    const source = (source1 << 16) | source2;
-    const destination = (destination1 << 16) | destination2;
     show(packet, bytes, start, total, protocol, source, destination);
     packet.checksumState = checksumState;
     if (protocol === TCP && isSound(context, packet) === 0) return 0;
-    const sourcePort = u16(bytes, transport);
-    const destinationPort = u16(bytes, transport + 2);
-    const ports = (sourcePort << 16) | destinationPort;
-    if (table.foresight !== undefined) table.foresight.touch(source, destination, ports, protocol);
     const entry = table.take();
     if (entry === NIL) return 0;
     const words = table.entries.words;

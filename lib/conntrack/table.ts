@@ -56,15 +56,19 @@ export type DestroyReason = (typeof DestroyReason)[keyof typeof DestroyReason];
  */
 export type DestroyObserver = (table: ConntrackTable, entry: EntryId, reason: DestroyReason) => void;
 
-/** Asks memory for what will be asked about the IPv4 connection with this tuple, which begins. It changes nothing. */
+/** Asks memory for what will be asked about connections soon. It changes nothing. */
 export interface Foresight {
-  /** Connections there must be: fewer are in the caches anyway. */
+  /** Connections there must be for one that begins to be worth it: fewer are in the caches anyway. */
   least: number;
+  /** The IPv4 connection with this tuple, in zone 0, is about to begin. */
   touch(source: number, destination: number, ports: number, kind: number): void;
+  /** The entries of `slots[0, count)` are about to end: at most SWEEP_BLOCK. */
+  touchEnds(slots: Int32Array, count: number): void;
 }
 
 /** Slots that a sweep looks at in one go. */
-const BLOCK = 64;
+export const SWEEP_BLOCK = 64;
+const BLOCK = SWEEP_BLOCK;
 /** So few due slots of a block are not worth to be prepared for. */
 const FEW = 4;
 /** Connections whose records fit the caches anyway. */
@@ -101,7 +105,7 @@ export class ConntrackTable {
   links = 1;
   /** Told when an entry was linked; set only while somebody needs it. */
   onLink: ((entry: EntryId) => void) | undefined = undefined;
-  /** Set if somebody knows beforehand what a new connection will ask for. */
+  /** Set if somebody knows beforehand what connections will ask for. */
   foresight: Foresight | undefined = undefined;
   /** Told when the state of an entry's protocol has changed; set only while somebody needs it. */
   onState: ((entry: EntryId) => void) | undefined = undefined;
@@ -320,7 +324,10 @@ export class ConntrackTable {
       const next = Math.min(slot + BLOCK, end);
       const count = deadlines.due(slot, next, now, due);
       examined += deadlines.watched;
-      if (count > FEW && entries.slots.live >= SMALL) this.#prefetch.touch(entries, this.buckets, due, count);
+      if (count > FEW && entries.slots.live >= SMALL) {
+        this.#prefetch.touch(entries, this.buckets, due, count);
+        if (this.foresight !== undefined) this.foresight.touchEnds(due, count);
+      }
       let gone = 0;
       for (let i = 0; i < count; i++) gone += this.#examine(due[i] as number, now);
       left -= next - slot + count * LOOK + gone * REAP;

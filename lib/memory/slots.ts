@@ -33,6 +33,11 @@ export class Slots {
     return this.#fresh;
   }
 
+  /** Slot that `take` will take if it was used before, or NIL. */
+  get next(): number {
+    return this.#first;
+  }
+
   /** A free slot, now live, or NIL (-1) when all are taken. The slot last given back comes first. */
   take(): number {
     const slot = this.#first;

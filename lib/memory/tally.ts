@@ -49,6 +49,11 @@ export class Tally {
     return found === 0 ? 0 : 1;
   }
 
+  /** Reads a word of a hash's group, so that the group is under way. */
+  touch(hash: number): number {
+    return this.#words[this.groupOf(hash) * GROUP_WORDS] as number;
+  }
+
   add(hash: number): void {
     const words = this.#words;
     const at = this.groupOf(hash) * GROUP_WORDS;

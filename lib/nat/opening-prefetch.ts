@@ -14,6 +14,9 @@ import type { SourceIndex } from './sources.js';
 
 /** Connections whose records fit the caches anyway. */
 const SMALL = 8192;
+/** From an entry to its reply's line and the shared one. */
+const LINE = 16;
+const SHARED = 32;
 /** Ports that nearly all that are picked are of. */
 const HIGH_PORTS = classMinimum(0xffff);
 const HIGH_SIZE = classSize(0xffff);
@@ -40,16 +43,39 @@ export class OpeningPrefetch implements Foresight {
   touch(source: number, destination: number, ports: number, kind: number): void {
     const table = this.#table;
     if (table.live < this.least) return;
-    const { buckets } = table;
+    const { buckets, entries } = table;
+    const { words } = entries;
+    const { lines } = buckets;
+    const sources = this.#sources;
     const port = ports >>> 16;
-    const own = this.#sources.hash4(source, port, kind);
+    const own = sources.hash4(source, port, kind);
     const answer = table.linkedHash4(destination, this.address, (ports << 16) | port, kind);
-    let sink = this.#sources.touch(own) ^ (buckets.lines[buckets.lineOf(answer)] as number);
-    if (this.isPicked === 1 && port >= HIGH_PORTS && this.#random.foretell !== undefined) {
-      const picked = this.#random.foretell(HIGH_PORTS, HIGH_SIZE);
-      const other = table.linkedHash4(destination, this.address, (ports << 16) | picked, kind);
-      sink ^= buckets.lines[buckets.lineOf(other)] as number;
-    }
-    this.sink = sink & 1;
+    const picked = this.isPicked === 1 && port >= HIGH_PORTS ? this.#foretold() : port;
+    const other = table.linkedHash4(destination, this.address, (ports << 16) | picked, kind);
+    const answerLine = buckets.lineOf(answer);
+    const otherLine = buckets.lineOf(other);
+    const { untoldAt } = sources;
+    const free = entries.slots.next;
+    const entry = free < 0 ? 0 : free * entries.stride;
+    // From here on all that is slow, and nothing else: the processor looks no further ahead than some hundred steps.
+    this.sink =
+      ((words[untoldAt] as number) ^
+        (lines[otherLine] as number) ^
+        (lines[answerLine] as number) ^
+        (words[entry] as number) ^
+        (words[entry + LINE] as number) ^
+        (words[entry + SHARED] as number) ^
+        sources.touch(own)) &
+      1;
+  }
+
+  /** The port that will be tried first, if one is picked; 0 if nobody knows. */
+  #foretold(): number {
+    const random = this.#random;
+    return random.foretell === undefined ? 0 : random.foretell(HIGH_PORTS, HIGH_SIZE);
+  }
+
+  touchEnds(slots: Int32Array, count: number): void {
+    this.#sources.touchEnds(slots, count);
   }
 }

@@ -65,7 +65,7 @@ export class Bindings {
     this.sources = new SourceIndex(table);
     this.unique = new UniqueTuples(table, this.sources, random);
     this.#prefetch = new OpeningPrefetch(table, this.sources, random);
-    if (table.version === 4) table.foresight = this.#prefetch;
+    table.foresight = this.#prefetch;
     table.observe((_table, entry) => {
       if ((table.entries.status(entry) & SRC_NAT_DONE) !== 0) this.sources.unlink(entry);
     });

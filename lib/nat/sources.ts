@@ -18,7 +18,7 @@ import {
   SOURCE_NEXT,
   SOURCE_PREV,
 } from '../conntrack/entries.js';
-import type { ConntrackTable } from '../conntrack/table.js';
+import { type ConntrackTable, SWEEP_BLOCK } from '../conntrack/table.js';
 import { copyKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import { Chains } from '../memory/chains.js';
 import { Tally } from '../memory/tally.js';
@@ -35,6 +35,10 @@ export class SourceIndex {
   readonly #table: ConntrackTable;
   readonly #chains: Chains;
   readonly #key = new Int32Array(KEY_WORDS);
+  /** Of entries that are about to end. */
+  readonly #hashes = new Int32Array(SWEEP_BLOCK);
+  /** What was read goes here, so that no compiler thinks it useless. */
+  sink = 0;
   /** Entries whose port was changed, by their source's hash. */
   readonly #moved: Tally;
 
@@ -76,9 +80,34 @@ export class SourceIndex {
     return this.#moved.has(hash);
   }
 
+  /** Where in the words of records a link is to be written by the next call that changes the index; 0 if there is none. */
+  get untoldAt(): number {
+    return this.#chains.untoldAt;
+  }
+
   /** Reads what will be asked about a source of this hash, and written, so that it is under way; returns some word. */
   touch(hash: number): number {
-    return this.#chains.head(this.#chains.bucketOf(hash)) ^ this.#moved.has(hash);
+    const chains = this.#chains;
+    return chains.head(chains.bucketOf(hash)) ^ this.#moved.touch(hash);
+  }
+
+  /** Reads what taking out the entries of `slots[0, count)` will change, but for their neighbours. */
+  touchEnds(slots: Int32Array, count: number): void {
+    const { entries } = this.#table;
+    const chains = this.#chains;
+    const hashes = this.#hashes;
+    let hashed = 0;
+    for (let i = 0; i < count; i++) {
+      const entry = entries.entryOfSlot(slots[i] as number);
+      if (keepsPort(entries, entry) === 0 || chains.prev(entry) === NIL)
+        hashes[hashed++] = this.hashOf(entry);
+    }
+    let sink = 0;
+    for (let i = 0; i < hashed; i++) {
+      const hash = hashes[i] as number;
+      sink ^= chains.head(chains.bucketOf(hash)) ^ this.#moved.touch(hash);
+    }
+    this.sink = sink & 1;
   }
 
   /**

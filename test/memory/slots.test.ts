@@ -23,7 +23,9 @@ describe('slots', () => {
           let everUsed = 0;
           for (const step of steps) {
             if (step === 'take') {
+              const { next } = slots;
               const slot = slots.take();
+              expect(next).toBe(slot >= 0 && slot < everUsed ? slot : -1);
               if (live.length === capacity) {
                 expect(slot).toBe(-1);
               } else {
