@@ -175,9 +175,14 @@ export class ConntrackTable {
     return this.#mode === KEYED ? this.#keyedHash(key) : this.hashKey(key);
   }
 
-  /** The same of an IPv4 key by its words. */
+  /** `hashKey` of an IPv4 key by its words. */
+  hashWords4(source: number, destination: number, ports: number, kind: number): number {
+    return hash4(source, destination, ports, kind, this.#seed);
+  }
+
+  /** `linkedHash` of an IPv4 key by its words. */
   linkedHash4(source: number, destination: number, ports: number, kind: number): number {
-    if (this.#mode !== KEYED) return hash4(source, destination, ports, kind, this.#seed);
+    if (this.#mode !== KEYED) return this.hashWords4(source, destination, ports, kind);
     return this.#keyedHash(writeKey4(this.#key, source, destination, ports, kind));
   }
 

@@ -18,6 +18,7 @@ import {
   SOURCE_NEXT,
   SOURCE_PREV,
 } from '../conntrack/entries.js';
+import { Word } from '../conntrack/layout.js';
 import { type ConntrackTable, SWEEP_BLOCK } from '../conntrack/table.js';
 import { copyKey, KEY_KIND, KEY_PORTS, KEY_WORDS } from '../conntrack/tuples.js';
 import { Chains } from '../memory/chains.js';
@@ -26,6 +27,9 @@ import { isInRange } from './in-range.js';
 import { PortKind, portKind, portOf, setPort } from './ports.js';
 import { Manip, type NatRange } from './range.js';
 
+const SOURCE = Word.SOURCE;
+const PORTS = Word.PORTS;
+const KIND = Word.KIND;
 const ORIGINAL = Direction.ORIGINAL;
 const REPLY = Direction.REPLY;
 const SRC = Manip.SRC;
@@ -152,15 +156,19 @@ export class SourceIndex {
   hashOf(entry: EntryId): number {
     const entries = this.#table.entries;
     const original = entries.tuple(entry, ORIGINAL);
+    if (entries.version === 4) {
+      const { words } = entries;
+      const port = (words[original + PORTS] as number) >>> 16;
+      return this.hash4(words[original + SOURCE] as number, port, words[original + KIND] as number);
+    }
     const key = this.#key;
-    key[0] = entries.sourceWord(entry, ORIGINAL, 0);
-    if (entries.version === 6) for (let i = 1; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
+    for (let i = 0; i < 4; i++) key[i] = entries.sourceWord(entry, ORIGINAL, i);
     return this.#hashSource(entries.ports(original) >>> 16, entries.kind(original));
   }
 
-  /** The same of an IPv4 source by its words. */
+  /** Hash of an IPv4 source by its words. */
   hash4(source: number, port: number, kind: number): number {
-    return this.#table.linkedHash4(source, 0, port, kind);
+    return this.#table.hashWords4(source, 0, port, kind);
   }
 
   /** Hash of the source in words 0-3 of the scratch key. */
