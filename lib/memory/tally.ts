@@ -6,7 +6,7 @@
  * their group, one in thirty of a group with eight, and all those of a group with a member without place. A full count stays
  * so for good: members that leave are then not told from those that stay, which costs time and no truth.
  *
- * A counting Bloom filter of as many bytes says 1 far more often: with a byte for each member of two in five.
+ * Counters of four bits in as many bytes (a Bloom filter with one hash function) would say 1 of one in five.
  */
 const GROUP_WORDS = 4;
 const FULL = 255;
