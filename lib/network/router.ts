@@ -74,8 +74,6 @@ export type { LinkHeader, Origin, RouterOutput } from './link.js';
 export type { SocketOptions } from './local/socket-options.js';
 export type { RouterOptions } from './router-options.js';
 
-const IPV4_FIRST_ID = 0xd2c1;
-
 export class Router implements RouterCore {
   readonly engine: Engine;
   readonly host: RouterHost;
@@ -102,7 +100,9 @@ export class Router implements RouterCore {
   readonly #time: TrackContext;
   #emitInterface = 0;
   #emitOrigin: Origin = 'forwarded';
-  #id = IPV4_FIRST_ID;
+  #id = 0xd2c1;
+  /** Time at which fragments were looked at last. */
+  #lookedMs = Number.NaN;
 
   constructor(options: RouterOptions) {
     this.interfaces = new Interfaces(options.interfaces, options.loopbackPrefixes);
@@ -118,7 +118,6 @@ export class Router implements RouterCore {
     this.engine.nat.keepFrom(this.ports);
     this.#sysctl = new RouterSysctl(this.settings, this.engine, this.#fragments, this.interfaces);
     if (options.flowCache !== false) this.#flows = new FlowCaches(this);
-    this.#fragments.limits6.timeoutMs = 60_000;
     for (const reassembler of [this.engine.reassembler, this.#fragments]) {
       reassembler.onExpire = (expired) => reportExpired(this, expired, reassembler === this.#fragments);
     }
@@ -149,7 +148,7 @@ export class Router implements RouterCore {
     header?: LinkHeader,
     offload?: Offload,
   ): void {
-    if (nowMs !== this.#time.nowMs) this.#begin(nowMs);
+    this.#begin(nowMs);
     const start = header === undefined ? 0 : header.packetStart;
     const flows = this.#flows;
     let learner: FlowCache | undefined;
@@ -245,7 +244,7 @@ export class Router implements RouterCore {
    * to it (SO_BINDTODEVICE).
    */
   sendLocal(bytes: Uint8Array, nowMs: number, offload?: Offload, oif = 0): number {
-    if (nowMs !== this.#time.nowMs) this.#begin(nowMs);
+    this.#begin(nowMs);
     const version = versionOf(bytes);
     if (version === 0) return EINVAL;
     const passage = this.passages.take(0);
@@ -274,8 +273,10 @@ export class Router implements RouterCore {
   }
 
   #begin(nowMs: number): void {
+    if (nowMs === this.#lookedMs && nowMs === this.#time.nowMs) return;
     if (this.engine.reassembler.count > 0 || this.#fragments.count > 0) this.advance(nowMs);
-    this.engine.tracker.begin(nowMs);
+    else this.engine.tracker.begin(nowMs);
+    this.#lookedMs = nowMs;
   }
 
   // ---- the path ----
@@ -455,8 +456,7 @@ export class Router implements RouterCore {
   }
 
   nextId(): number {
-    this.#id = this.#id >= 0xffff ? 1 : this.#id + 1;
-    return this.#id;
+    return (this.#id = this.#id >= 0xffff ? 1 : this.#id + 1);
   }
 
   sourceFor(version: number, words: Int32Array, at: number, into: Int32Array, oif = 0): 0 | 1 {

@@ -30,6 +30,26 @@ describe('a raw socket', () => {
   });
 });
 
+describe('a datagram that stays incomplete', () => {
+  const first = (version: number) =>
+    version === 4
+      ? parsePacket('udp 10.0.0.2:1 > 10.0.0.1:9 len 16 mf ipid 7')
+      : parsePacket('udp [fd00:a::2]:1 > [fd00:a::1]:9 len 16 mf fragid 7');
+
+  it.each([4, 6])('over IPv%i is given up before the packet that comes when its time is over', (version) => {
+    for (const isTold of [false, true]) {
+      const { router, sent } = makeRouter();
+      router.receive(1, first(version), 0);
+      // Whoever else sets the time: the next packet still looks after what waits.
+      if (isTold) router.nowMs = 60_000;
+      router.receive(1, parsePacket('icmp 10.0.0.2 > 10.0.0.1 echo-request id 1 seq 1'), 60_000);
+      expect(sent).toHaveLength(2);
+      expect(sent[0]).toContain('icmp');
+      expect(router.engine.drops.toObject()).toMatchObject({ 'fragment-timeout': 1 });
+    }
+  });
+});
+
 describe('a TCP header over two fragments', () => {
   const fragments = (source: string, target: string) => [
     parsePacket(`ip ${source} > ${target} proto tcp data 0fa00035000003e80000000050020000 mf ipid 7`),
