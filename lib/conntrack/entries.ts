@@ -1,6 +1,6 @@
 /**
  * The store of connections: one record each, integers only. Hot. This file alone knows the layout, but for the
- * words in `layout.ts`, which the flow cache reads without the accessors.
+ * words in `layout.ts`, which hot files read and write without the accessors.
  *
  *   IPv4 record: 3 lines of 16 words (192 bytes); IPv6 record: 4 lines (256 bytes)
  *
@@ -18,7 +18,7 @@
  *        0-3 original source   4-7 original destination   8-11 reply source   12-15 reply destination
  *
  * An EntryId is the offset of line 0, a TupleId the offset of line 0 or 1. Both are valid iff >= 0. `next` of a record
- * that is not taken is the free list's link. `expires` is written by `setExpires` only, which keeps the deadlines true.
+ * that is not taken is the free list's link. `expires` comes earlier by `setExpires` only, which keeps the deadlines true.
  * Life: taken (zeroed) -> UNCONFIRMED (in no bucket) -> CONFIRMED (both tuples linked) -> DYING, given back.
  * What it does not do: no policy, no lookup, no time; see `table.ts` and `tracker.ts`.
  */

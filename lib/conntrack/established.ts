@@ -1,6 +1,5 @@
 /**
- * The tuples of established connections, found without ceremony, and what an ordinary connection is. Hot; with
- * `established-tcp.ts`, `opening.ts` and the flow cache the one reader of records besides `entries.ts` that knows their words.
+ * The tuples of established connections, found without ceremony, and what an ordinary connection is. Hot.
  *
  * Twin: `table.find`.
  */

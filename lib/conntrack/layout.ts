@@ -1,6 +1,6 @@
 /**
- * Where the words of a record are that `established.ts`, `opening.ts` and the flow cache read and write themselves, as a
- * call per word would cost more than the word. The picture of the whole record is in `entries.ts`; the tests hold the two together.
+ * Where the words of a record are that hot files (`established.ts`, `established-tcp.ts`, `opening.ts`, the protocols, NAT, the flow
+ * cache) read and write themselves, as a call per word would cost more than the word. The picture of the whole record is in `entries.ts`; the tests hold the two together.
  */
 export const Word = {
   // From a tuple.

@@ -6,7 +6,8 @@
  * table. All the rest is looked at and left alone, and goes the other way. What comes of it is the same; only expired
  * entries that a lookup would have met stay until the reaper comes.
  */
-import { Glance } from '../wire/glance.js';
+import { sumBytes } from '../wire/checksum.js';
+import { LONG_BYTES } from '../wire/long-sum.js';
 import { ChecksumState, CtInfo, type Packet } from '../wire/packet.js';
 import { hasTcpHeader } from '../wire/tcp.js';
 import { verifyChecksum } from '../wire/transport.js';
@@ -30,6 +31,7 @@ const UDP = 17;
 const PREROUTING = 0;
 const HEADER_BYTES = 20;
 const TCP_BYTES = 20;
+const UDP_BYTES = 8;
 /** FIN, SYN, RST, PSH, ACK and URG, of which the second alone must be set. */
 const CONTROL = 0x3f;
 const SYN = 0x02;
@@ -44,7 +46,6 @@ const REPLY_LINE = 16;
 
 export class Opening {
   readonly #tracker: Tracker;
-  readonly #glance = new Glance();
   #table: ConntrackTable | undefined;
 
   constructor(tracker: Tracker) {
@@ -82,11 +83,15 @@ export class Opening {
     const context = tracker.context;
     let checksumState: ChecksumState = NONE;
     if (protocol === UDP) {
-      const glance = this.#glance;
-      const verifies = context.settings.checksum;
-      const pseudoSum = addressSum + UDP + transportBytes;
-      if (glance.read(bytes, UDP, transport, end, pseudoSum, verifies) === 0) return 0;
-      if (verifies === 1 && glance.checksumAt >= 0) checksumState = UNNECESSARY;
+      const udpBytes = u16(bytes, transport + 4);
+      if (udpBytes < UDP_BYTES || udpBytes > transportBytes) return 0;
+      if (context.settings.checksum === 1 && u16(bytes, transport + 6) !== 0) {
+        const isLong = transportBytes >= LONG_BYTES;
+        const sum = isLong ? context.longSum.sum(bytes, transport, end) : sumBytes(bytes, transport, end);
+        // A multiple of all ones: the same as folded to all ones, as it is not zero.
+        if ((sum + addressSum + UDP + transportBytes) % 0xffff !== 0) return 0;
+        checksumState = UNNECESSARY;
+      }
     } else if (transportBytes < TCP_BYTES || ((bytes[transport + 13] as number) & CONTROL) !== SYN) return 0;
     if (tracker.mayOpen() === 0 || table.isRekeyed === 1) return 0;
 

@@ -21,7 +21,7 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
     entries.setTdScale(entry, direction, 7);
     entries.setTdFlags(entry, direction, 33);
     entries.setFlowPath(tuple, 105);
-    entries.setCounters(entry, direction, 106, 107);
+    entries.setCounters(entry, direction, 3 * 2 ** 32 + 106, 5 * 2 ** 32 + 107);
     const at = (word: number) => words[tuple + word];
     expect(at(Word.HASH)).toBe(99);
     if (version === 4) expect([at(Word.SOURCE), at(Word.DESTINATION)]).toEqual([11, 21]);
@@ -35,6 +35,7 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
     ]);
     expect((at(Word.FLAGS) as number) & 0xffff).toBe((33 << 8) | 7);
     expect([at(Word.FLOW_PATH), at(Word.PACKETS), at(Word.BYTES)]).toEqual([105, 106, 107]);
+    expect(at(Word.COUNT_HIGH)).toBe((5 << 12) | 3);
   });
 
   it('has the shared words where the layout says', () => {
@@ -50,6 +51,7 @@ describe.each([4, 6] as const)('a record of IPv%s', (version) => {
     expect([at(Word.STATUS), at(Word.EXPIRES), at(Word.MASQUERADE)]).toEqual([8, 201, 202]);
     expect([at(Word.EXTENSION), at(Word.POLICY), at(Word.BORN)]).toEqual([203, 204, 205]);
     expect([0, 1, 2, 3, 4].map((i) => at(Word.PROTOCOL + i))).toEqual([3, 211, 212, 213, 214]);
+    expect(at(Word.STREAM_AFTER)).toBe(211);
     entries.setZone(entry, 9, 2);
     expect((at(Word.ZONE) as number) & Word.CLOCK_BITS).toBe(0);
     entries.setClock(entry, 31);

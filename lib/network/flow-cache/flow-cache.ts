@@ -29,7 +29,6 @@ const NONE = Shortcut.NONE;
 const ESTABLISHED = CtInfo.ESTABLISHED;
 const ESTABLISHED_REPLY = CtInfo.ESTABLISHED_REPLY;
 const CONFIRMED = Status.CONFIRMED;
-const ORIGINAL = Direction.ORIGINAL;
 const NAT_TABLE = 2;
 const TCP = 6;
 const UDP = 17;
@@ -95,7 +94,7 @@ export class FlowCache implements PassageLearner {
     return (this.#forward as Forward).endOffset;
   }
 
-  /** Hash of the tuple of the packet that may begin a connection, as `table.hashKey` would have it. */
+  /** Hash of the tuple of the packet that may begin a connection, as `table.linkedHash` would have it. */
   get hash(): number {
     return (this.#forward as Forward).hash;
   }
@@ -178,8 +177,6 @@ export class FlowCache implements PassageLearner {
     const tuple = entries.tuple(entry, direction);
     if ((entries.status(entry) & CONFIRMED) === 0 || entries.kind(tuple) !== packet.protocol) return;
     const { inInterface, outInterface } = packet;
-    const masqueraded = entries.masqueradeInterface(entry);
-    if (direction === ORIGINAL && masqueraded !== 0 && masqueraded !== outInterface) return;
     const mtu = this.#router.interfaces.mtu(outInterface);
     const translates = this.#rules.hasTable(NAT_TABLE);
     entries.setFlowPath(

@@ -24,6 +24,7 @@ import { judgeTcp } from '../../conntrack/established-tcp.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { hash4 } from '../../memory/hash.js';
+import { LONG_BYTES } from '../../wire/long-sum.js';
 import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
@@ -58,8 +59,7 @@ const FRAGMENT = 0xbfff;
 const TTL_OF_TWO = 0x200;
 /** What the checksum's complement changes by when one is taken off the TTL. */
 const TTL_CHANGE = 0xffff - 0x100;
-/** Bytes from which on a view pays. */
-const LONG = 192;
+const LONG = LONG_BYTES;
 const SOURCE = Word.SOURCE;
 const DESTINATION = Word.DESTINATION;
 const PORTS = Word.PORTS;

@@ -17,6 +17,7 @@ import { judgeTcp } from '../../conntrack/established-tcp.js';
 import { Word } from '../../conntrack/layout.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_PORTS, KEY_WORDS } from '../../conntrack/tuples.js';
+import { LONG_BYTES } from '../../wire/long-sum.js';
 import { type Paths, PathWord } from './paths.js';
 import { Shortcut } from './shortcut.js';
 
@@ -55,8 +56,7 @@ const CONTROL = 0x17;
 const ACK = 0x10;
 /** Offsets that are taken: the compiler sees that what is added to one cannot overflow. */
 const OFFSETS = 0x3fffffff;
-/** Bytes from which on a view pays. */
-const LONG = 192;
+const LONG = LONG_BYTES;
 const PACKETS = Word.PACKETS;
 const BYTES = Word.BYTES;
 const COUNT_HIGH = Word.COUNT_HIGH;
