@@ -53,18 +53,11 @@ import { sourceFor } from './source-address.js';
 import { RouterSysctl } from './sysctl.js';
 import { heard } from './verdicts.js';
 
-const PREROUTING = Hook.PREROUTING;
-const INPUT = Hook.INPUT;
-const FORWARD = Hook.FORWARD;
-const OUTPUT = Hook.OUTPUT;
-const POSTROUTING = Hook.POSTROUTING;
-const ACCEPT = Verdict.ACCEPT;
-const DROP = Verdict.DROP;
+const { PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING } = Hook;
+const { ACCEPT, DROP } = Verdict;
 const PARTIAL = ChecksumState.PARTIAL;
 const NIL = -1;
-const NONE = Shortcut.NONE;
-const LEARN = Shortcut.LEARN;
-const BEGIN = Shortcut.BEGIN;
+const { NONE, LEARN, BEGIN } = Shortcut;
 const FOR_HOST = PacketType.HOST;
 const ICMP = 1;
 const UDP = 17;
@@ -151,7 +144,6 @@ export class Router implements RouterCore {
     this.#begin(nowMs);
     const start = header === undefined ? 0 : header.packetStart;
     const flows = this.#flows;
-    let learner: FlowCache | undefined;
     let out = NONE as number;
     if (
       flows !== undefined &&
@@ -159,14 +151,23 @@ export class Router implements RouterCore {
       (header === undefined || header.packetType === FOR_HOST)
     ) {
       out = flows.forward(interfaceIndex, bytes, start);
-      if (out > 0) {
-        this.transmit(out, bytes, start, flows.last.endOffset, 'forwarded', undefined);
-        return;
-      }
-      if (out === LEARN) learner = flows.last;
+      if (out > 0) this.transmit(out, bytes, start, flows.last.endOffset, 'forwarded', undefined);
     }
+    if (out <= 0) this.#take(out, interfaceIndex, bytes, start, header, offload);
+  }
+
+  /** The long way of a packet, of which the flow cache said `out`. */
+  #take(
+    out: number,
+    interfaceIndex: number,
+    bytes: Uint8Array,
+    start: number,
+    header: LinkHeader | undefined,
+    offload: Offload | undefined,
+  ): void {
     const passage = this.passages.take(1);
     if (passage === undefined) return;
+    const learner = out === LEARN ? this.#flows?.last : undefined;
     const before = this.icmpUnderWay;
     try {
       if (out === BEGIN) noteLink(passage.packet, interfaceIndex, header);
@@ -489,7 +490,7 @@ export class Router implements RouterCore {
     this.nowMs = nowMs;
   }
 
-  // ---- settings ----
+  // ---- settings and addresses ----
 
   /** Sets a setting by its name under /proc/sys, as sysctl would. Throws a ConfigurationError for an unknown one. */
   sysctl(name: string, value: string | number): void {
@@ -501,8 +502,6 @@ export class Router implements RouterCore {
   getSysctl(name: string): number | undefined {
     return this.#sysctl.get(name);
   }
-
-  // ---- addresses ----
 
   /** Adds an address (`10.0.0.1/24`) to an interface. */
   addAddress(interfaceIndex: number, text: string): void {
