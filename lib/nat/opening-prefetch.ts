@@ -3,9 +3,9 @@
  *
  * To bind a connection is to wait for memory several times: whether its source has a mapping, the list of sources that it
  * enters, the bucket of the tuple that answers will have. These places are known by hashes of the first packet, but for the
- * address that MASQUERADE gives, which is nearly always the one that the last connection got; and where ports are picked, the
- * first one tried is foretold. So all are asked for before anything is done, and the processor waits for them at once. Nothing is decided or written here: a wrong guess costs time
- * only.
+ * address that MASQUERADE gives, which is nearly always the one that the last connection got; and where ports are picked,
+ * the first one tried is foretold. So all are asked for before anything is done, and the processor waits for them at once.
+ * Nothing is decided or written here: a wrong guess costs time only.
  */
 import type { ConntrackTable, Foresight } from '../conntrack/table.js';
 import type { Random } from '../random.js';
