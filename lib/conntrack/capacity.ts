@@ -10,6 +10,9 @@ const LEAST_BUCKETS = 16_384;
 /** Lines of buckets for a connection, so that their 64 bytes cost none more than 10.9. */
 const LINES_PER_CONNECTION = 0.1705;
 
+/** Connections whose records fit the processor's caches anyway: for fewer nothing is asked for ahead. */
+export const CACHED_CONNECTIONS = 8192;
+
 /** Words of a record of a family. */
 export function strideOf(version: number): number {
   return version === 4 ? 48 : 64;

@@ -17,7 +17,7 @@ import { hash4 } from '../memory/hash.js';
 import { LINE_WORDS } from '../memory/lines.js';
 import { halfSipHash } from '../memory/siphash.js';
 import { unpredictableSeed } from '../random.js';
-import { bucketLines } from './capacity.js';
+import { bucketLines, CACHED_CONNECTIONS } from './capacity.js';
 import {
   Direction,
   Entries,
@@ -71,8 +71,7 @@ export const SWEEP_BLOCK = 64;
 const BLOCK = SWEEP_BLOCK;
 /** So few due slots of a block are not worth to be prepared for. */
 const FEW = 4;
-/** Connections whose records fit the caches anyway. */
-const SMALL = 8192;
+const SMALL = CACHED_CONNECTIONS;
 /** Work of a sweep, in slots passed by (2 ns): a record looked at, a connection reaped (measured at a million). */
 const LOOK = 12;
 const REAP = 256;

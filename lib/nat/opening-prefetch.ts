@@ -7,13 +7,12 @@
  * the first one tried is foretold. So all are asked for before anything is done, and the processor waits for them at once.
  * Nothing is decided or written here: a wrong guess costs time only.
  */
+import { CACHED_CONNECTIONS } from '../conntrack/capacity.js';
 import type { ConntrackTable, Foresight } from '../conntrack/table.js';
 import type { Random } from '../random.js';
 import { classMinimum, classSize } from './ports.js';
 import type { SourceIndex } from './sources.js';
 
-/** Connections whose records fit the caches anyway. */
-const SMALL = 8192;
 /** From an entry to its reply's line and the shared one. */
 const LINE = 16;
 const SHARED = 32;
@@ -22,7 +21,7 @@ const HIGH_PORTS = classMinimum(0xffff);
 const HIGH_SIZE = classSize(0xffff);
 
 export class OpeningPrefetch implements Foresight {
-  least = SMALL;
+  least = CACHED_CONNECTIONS;
   /** The IPv4 address that the last connection's source became. */
   address = 0;
   /** Whether the last connection's port was picked: 1 or 0. */

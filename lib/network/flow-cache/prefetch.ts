@@ -6,6 +6,7 @@
  * processor waits for many of them at once. Nothing is decided or written here: what a touch finds may be wrong by the
  * time that the packet comes, and costs time only. What it found is a guess for the packet, too.
  */
+import { CACHED_CONNECTIONS } from '../../conntrack/capacity.js';
 import { NIL as NOBODY, type TupleId } from '../../conntrack/entries.js';
 import type { ConntrackTable } from '../../conntrack/table.js';
 import { KEY_KIND, KEY_WORDS } from '../../conntrack/tuples.js';
@@ -27,8 +28,7 @@ const RECORD6 = 64;
 
 /** Packets at a time: their lines fit the second level cache with room to spare. */
 export const PREFETCH_PACKETS = 128;
-/** Connections whose records fit the caches anyway. */
-const SMALL = 8192;
+const SMALL = CACHED_CONNECTIONS;
 
 export class Prefetch {
   readonly #hashes = new Int32Array(PREFETCH_PACKETS);
